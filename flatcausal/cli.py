@@ -1,0 +1,207 @@
+"""The command ``flatcausal``: run a study, write its report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flatcausal import __version__
+from flatcausal.exceptions import FlatCausalError, ParameterError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flatcausal.study import StudyDesign
+
+app = typer.Typer(
+    name="flatcausal",
+    help="Do flat minima rely on causes? Run the comparison, and read its report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="flatcausal")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flatcausal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def study(
+    design: Annotated[
+        Path | None, typer.Argument(metavar="[DESIGN.toml]", help="A design file.", show_default=False)
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A design that ships with flatcausal: quick, dlcausal.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own table: .csv or .parquet.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of --data to predict.")] = None,
+    graph: Annotated[
+        Path | None, typer.Option(metavar="EDGES.csv", help="The causal graph of --data, one edge a row.")
+    ] = None,
+    store: Annotated[
+        str, typer.Option(metavar="FILE|URL", help="Where results are kept; the same command resumes.")
+    ] = ...,  # type: ignore[assignment]
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this HTML page.")] = None,
+    n_jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes.  [default: the number of cores]", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train every optimizer on the same data at the same budget, and compare what they found."""
+    with _errors_as_sentences():
+        if report is not None:
+            _check_writable(report, store)
+        chosen = _choose_design(design, preset, _table(data, target, graph))
+        frame = _run(chosen, store, n_jobs, quiet)
+        _conclude(frame, chosen.to_dict(), report, quiet)
+
+
+@app.command("report")
+def report_command(
+    store: Annotated[str, typer.Option(metavar="FILE|URL", help="The store of a study.")],
+    report: Annotated[Path, typer.Option(metavar="FILE", help="Write the report to this HTML page.")],
+) -> None:
+    """Write the report of the cells that a store holds so far."""
+    with _errors_as_sentences():
+        _check_writable(report, store)
+        from flatcausal.study import load_design, load_records
+
+        _conclude(load_records(store), load_design(store), report, quiet=False)
+
+
+def _table(data: Path | None, target: str | None, graph: Path | None) -> dict[str, Any] | None:
+    if data is None:
+        for name, value in (("--target", target), ("--graph", graph)):
+            if value is not None:
+                raise ParameterError(f"{name} {value} says something about --data; give --data FILE too.")
+        return None
+    if target is None:
+        raise ParameterError(f"--data {data} needs --target COLUMN, the column to predict.")
+    table = {"kind": "table", "file": str(data), "target": target}
+    return table if graph is None else {**table, "graph": str(graph)}
+
+
+def _choose_design(path: Path | None, preset: str | None, table: dict[str, Any] | None) -> StudyDesign:
+    if path is not None and preset is not None:
+        raise ParameterError(f"{path} and --preset {preset} are two designs; give one of them.")
+    if path is None and preset is None and table is None:
+        raise ParameterError("there is nothing to study; give a DESIGN.toml, --preset quick or --data FILE.")
+    if path is not None and not path.is_file():
+        raise ParameterError(f"there is no design file {path}; check the path.")
+    from flatcausal.study import StudyDesign
+
+    if path is not None:
+        return StudyDesign.from_toml(path, data=table)
+    return StudyDesign.preset(preset or "quick", data=table)
+
+
+def _run(design: StudyDesign, store: str, n_jobs: int | None, quiet: bool) -> pd.DataFrame:
+    import joblib
+
+    from flatcausal.study import run_study
+
+    with _progress(quiet) as progress:
+        return run_study(design, store, n_jobs=joblib.cpu_count() if n_jobs is None else n_jobs, progress=progress)
+
+
+def _conclude(frame: pd.DataFrame, design: dict[str, Any], path: Path | None, quiet: bool) -> None:
+    from flatcausal.study import report, summary_table
+
+    if path is not None:
+        report(frame, design, path)
+    if quiet:
+        return
+    _print_table(summary_table(frame, design))
+    if path is not None:
+        typer.echo(f"The report is {path}")
+
+
+def _print_table(frame: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in frame.columns:
+        table.add_column(str(column))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(str(value) for value in row))
+    Console().print(table)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = []
+
+        def advance(done: int, total: int) -> None:
+            # The task begins where the store left off, so that the estimate is of this run.
+            if not tasks:
+                tasks.append(bar.add_task("Training", total=total, completed=done))
+            bar.update(tasks[0], completed=done)
+
+        yield advance
+
+
+def _check_writable(report: Path, store: str) -> None:
+    """Find out before the study runs that its report could not be written."""
+    if report.is_dir():
+        raise StoreError(f"--report {report} is a folder; name a file in it, such as {report / 'report.html'}.")
+    if report.absolute() == Path(store).absolute():
+        raise StoreError(f"--report and --store both name {report}; give each its own file.")
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        if report.exists():
+            report.open("ab").close()
+        with tempfile.TemporaryFile(dir=report.parent):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"--report {report} cannot be written ({error.strerror}); choose another folder."
+        ) from error
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except FlatCausalError as error:
+        typer.echo(f"flatcausal: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("flatcausal: interrupted; what is finished is stored, and the same command resumes.", err=True)
+        raise typer.Exit(130) from None

@@ -1,0 +1,7 @@
+"""TabNet as a function of one population matrix: one row a member."""
+
+from flatcausal.nn._layout import Block, Layout
+from flatcausal.nn._sparsemax import sparsemax
+from flatcausal.nn._tabnet import TabNet
+
+__all__ = ["Block", "Layout", "TabNet", "sparsemax"]

@@ -1,0 +1,264 @@
+"""TabNet: K independent networks computed as one function of a population matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from flatcausal._validation import check_integer, check_real
+from flatcausal.nn._layout import Block, Layout
+from flatcausal.nn._normalization import BatchStatistics, RunningStatistics
+from flatcausal.nn._sparsemax import sparsemax
+
+INITIAL_NORM_MOMENTUM = 0.01  # fixed in TabNet, whatever bn_momentum
+LOG_OFFSET = 1e-15
+
+
+@dataclass(frozen=True)
+class _GatedLayer:
+    """One gated linear unit: its weights, its normalisation, and the part of the input it adds to."""
+
+    weight: str
+    norm: int
+    residual: slice
+
+
+class TabNet(nn.Module):
+    """TabNet networks whose trainable numbers are the rows of one matrix.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of the input.
+    n_outputs : int, default=1
+        Width of the output.
+    n_members : int, default=1
+        Number of independent networks K.
+    n_d, n_a : int, default=8
+        Width of the decision and of the attention part of a step.
+    n_steps : int, default=3
+        Number of decision steps.
+    gamma : float, default=1.3
+        Relaxation: at 1 a feature that one step used fully is closed to later steps.
+    n_independent, n_shared : int, default=2
+        Gated layers of a step that are its own, and those that all steps share.
+    virtual_batch_size : int, default=128
+        Most rows of a ghost batch.
+    bn_momentum : float, default=0.02
+        Share of a new ghost batch in the running statistics.
+    generators : sequence of torch.Generator, optional
+        One for each member, to draw its initial weights; fresh entropy by default.
+
+    Attributes
+    ----------
+    population : nn.Parameter of shape (K, P)
+        One row a member; the only parameter.
+    statistics : Tensor of shape (K, 2S)
+        Running means, then running variances, of all normalised features; a buffer.
+    layout : Layout
+        The names of the columns of ``population``.
+    track_running_stats : bool
+        While False, a pass in training mode leaves ``statistics`` alone.
+
+    References
+    ----------
+    S. O. Arik and T. Pfister, "TabNet: Attentive Interpretable Tabular Learning", AAAI 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = TabNet(5, n_members=3)
+    >>> output, sparsity = network(torch.randn(32, 5))
+    >>> tuple(output.shape), tuple(sparsity.shape)
+    ((3, 32, 1), (3,))
+    """
+
+    statistics: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int = 1,
+        *,
+        n_members: int = 1,
+        n_d: int = 8,
+        n_a: int = 8,
+        n_steps: int = 3,
+        gamma: float = 1.3,
+        n_independent: int = 2,
+        n_shared: int = 2,
+        virtual_batch_size: int = 128,
+        bn_momentum: float = 0.02,
+        generators: Sequence[torch.Generator] | None = None,
+    ):
+        super().__init__()
+        self.n_features = check_integer("n_features", n_features, low=1)
+        self.n_outputs = check_integer("n_outputs", n_outputs, low=1)
+        self.n_members = check_integer("n_members", n_members, low=1)
+        self.n_d, self.n_a = check_integer("n_d", n_d, low=1), check_integer("n_a", n_a, low=1)
+        self.n_steps = check_integer("n_steps", n_steps, low=1)
+        self.gamma = check_real("gamma", gamma, low=1.0)
+        self.n_shared = check_integer("n_shared", n_shared, low=0)
+        self.n_independent = check_integer("n_independent", n_independent, low=int(self.n_shared == 0))
+        self.virtual_batch_size = check_integer("virtual_batch_size", virtual_batch_size, low=2)
+        self.bn_momentum = check_real("bn_momentum", bn_momentum, low=0.0, high=1.0)
+        self.track_running_stats = True
+
+        self._norm_sizes = [self.n_features]
+        weights: list[Block] = []
+        self._transformers = [self._plan_transformer(0, weights)]
+        self._attention_norms: list[int] = []
+        for t in range(1, self.n_steps + 1):
+            self._attention_norms.append(self._plan_attention(t, weights))
+            self._transformers.append(self._plan_transformer(t, weights))
+        weights.append(_linear("output", self.n_d, self.n_outputs))
+        self.layout = Layout(
+            weights
+            + [
+                Block(f"norm.{i}.weight", (size,), "norm", 0.0, 1.0)
+                for i, size in enumerate(self._norm_sizes)
+            ]
+            + [Block(f"norm.{i}.bias", (size,), "norm", 0.0) for i, size in enumerate(self._norm_sizes)]
+        )
+
+        if generators is None:
+            generators = [torch.Generator() for _ in range(self.n_members)]
+            for generator in generators:
+                generator.seed()
+        self.population = nn.Parameter(self.layout.draw(generators))
+        n_normalized = sum(self._norm_sizes)
+        self.register_buffer(
+            "statistics",
+            torch.cat([torch.zeros(n_normalized), torch.ones(n_normalized)]).repeat(self.n_members, 1),
+        )
+
+    def _plan_transformer(self, t: int, weights: list[Block]) -> list[_GatedLayer]:
+        """Layers of feature transformer ``t``: 0 starts the attention, t >= 1 belongs to step t."""
+        width = self.n_d + self.n_a
+        # Only a part of the first and of the last transformer is ever read; the rest would be dead weight.
+        read = {0: slice(self.n_d, width), self.n_steps: slice(0, self.n_d)}.get(t, slice(0, width))
+        layers = []
+        for i in range(self.n_shared + self.n_independent):
+            n_inputs = self.n_features if i == 0 else width
+            is_last_own = i == self.n_shared + self.n_independent - 1 and self.n_independent > 0
+            kept = read if is_last_own else slice(0, width)
+            n_outputs = 2 * (kept.stop - kept.start)
+            name = f"shared.{i}" if i < self.n_shared else f"transformer.{t}.{i - self.n_shared}"
+            if t == 0 or i >= self.n_shared:
+                weights.append(_linear(name, n_inputs, n_outputs, gated=True))
+            layers.append(_GatedLayer(name, self._plan_norm(n_outputs), kept))
+        return layers
+
+    def _plan_attention(self, t: int, weights: list[Block]) -> int:
+        weights.append(_linear(f"attention.{t}", self.n_a, self.n_features))
+        return self._plan_norm(self.n_features)
+
+    def _plan_norm(self, size: int) -> int:
+        self._norm_sizes.append(size)
+        return len(self._norm_sizes) - 1
+
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict, and say how sparse the attention is.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, n_features) or (K, n, n_features)
+            The same rows for every member, or each member's own.
+
+        Returns
+        -------
+        output : Tensor of shape (K, n, n_outputs)
+        sparsity : Tensor of shape (K,)
+            Mean over rows and steps of the masks' negative entropy, ``sum(M log M)``.
+        """
+        tensors = self.layout.split(self.population)
+        norm = self._norm(tensors, X.shape[-2])
+        steps = self._decide(X, tensors, norm)
+        if isinstance(norm, BatchStatistics) and self.track_running_stats:
+            with torch.no_grad():
+                self.statistics.copy_(norm.decayed(self.statistics, INITIAL_NORM_MOMENTUM, self.bn_momentum))
+        decision = torch.stack([decision for _, decision in steps]).sum(0)
+        sparsity = torch.stack([(mask * (mask + LOG_OFFSET).log()).sum(1).mean(1) for mask, _ in steps]).mean(
+            0
+        )
+        return torch.bmm(tensors["output"], decision).transpose(1, 2), sparsity
+
+    def explain(self, X: Tensor) -> Tensor:
+        """How much each row's prediction attends to each feature; rows sum to one.
+
+        The masks of the steps are weighted by what their decisions add (Arik & Pfister, 2021, section
+        "Interpretability"); a row to which no step adds anything takes the plain mean of its masks.
+
+        Returns
+        -------
+        Tensor of shape (K, n, n_features)
+        """
+        tensors = self.layout.split(self.population)
+        steps = self._decide(X, tensors, self._norm(tensors, X.shape[-2]))
+        masks = torch.stack([mask for mask, _ in steps])
+        added = torch.stack([decision.sum(1, keepdim=True) for _, decision in steps])
+        total = added.sum(0)
+        shares = torch.where(total > 0, added / total, 1 / self.n_steps)
+        return (shares * masks).sum(0).transpose(1, 2)
+
+    @torch.no_grad()
+    def reestimate_statistics(self, batches: Iterable[Tensor]) -> None:
+        """Replace the running statistics by row-weighted means over all ghost batches of ``batches``.
+
+        Running statistics lag behind weights that moved; how far depends on the optimizer's number of
+        steps. Afterwards they belong to the present weights.
+        """
+        total, n_rows = torch.zeros_like(self.statistics), 0
+        tensors = self.layout.split(self.population)
+        for X in batches:
+            norm = self._batch_statistics(tensors, X.shape[-2])
+            self._decide(X, tensors, norm)
+            total += norm.totals()
+            n_rows += X.shape[-2]
+        self.statistics.copy_(total / n_rows)
+
+    def _norm(self, tensors: dict[str, Tensor], n_rows: int) -> BatchStatistics | RunningStatistics:
+        if self.training:
+            return self._batch_statistics(tensors, n_rows)
+        return RunningStatistics(*self._affine(tensors), self.statistics)
+
+    def _batch_statistics(self, tensors: dict[str, Tensor], n_rows: int) -> BatchStatistics:
+        return BatchStatistics(*self._affine(tensors), n_rows, self.virtual_batch_size)
+
+    def _affine(self, tensors: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        layers = range(len(self._norm_sizes))
+        return [tensors[f"norm.{i}.weight"] for i in layers], [tensors[f"norm.{i}.bias"] for i in layers]
+
+    def _decide(
+        self, X: Tensor, tensors: dict[str, Tensor], norm: BatchStatistics | RunningStatistics
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Mask (K, n_features, n) and decision (K, n_d, n) of each step."""
+        x = X.expand(self.n_members, *X.shape[-2:]).transpose(1, 2)
+        x = norm(0, x)
+        attention = self._transform(0, x, tensors, norm)[:, -self.n_a :]
+        prior = torch.ones_like(x)
+        steps = []
+        for t in range(1, self.n_steps + 1):
+            logits = norm(self._attention_norms[t - 1], torch.bmm(tensors[f"attention.{t}"], attention))
+            mask = sparsemax(logits * prior, dim=1)
+            prior = prior * (self.gamma - mask)
+            hidden = self._transform(t, mask * x, tensors, norm)
+            steps.append((mask, hidden[:, : self.n_d].relu()))
+            attention = hidden[:, -self.n_a :]
+        return steps
+
+    def _transform(self, t: int, x: Tensor, tensors: dict[str, Tensor], norm) -> Tensor:
+        for i, layer in enumerate(self._transformers[t]):
+            gated = nn.functional.glu(norm(layer.norm, torch.bmm(tensors[layer.weight], x)), dim=1)
+            x = gated if i == 0 else (x[:, layer.residual] + gated) * 0.5**0.5
+        return x
+
+
+def _linear(name: str, n_inputs: int, n_outputs: int, *, gated: bool = False) -> Block:
+    # Xavier with TabNet's gains, sqrt((i + o) / sqrt(i)) for gated and sqrt((i + o) / sqrt(4 i)) for
+    # plain layers: the number of outputs cancels.
+    scale = n_inputs**-0.25 * (2**0.5 if gated else 1.0)
+    return Block(name, (n_outputs, n_inputs), "weight", scale)

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_tabnet.sparsemax import sparsemax as reference_sparsemax
+
+from flatcausal.nn import sparsemax
+
+floats = st.floats(-50, 50, width=32)
+
+
+@given(st.lists(floats, min_size=1, max_size=30))
+def test_lies_on_the_simplex_and_keeps_the_order(logits):
+    z = torch.tensor(logits, dtype=torch.float64)
+    p = sparsemax(z, dim=0)
+    assert (p >= 0).all()
+    assert p.sum().item() == pytest.approx(1)
+    assert (p[z.argsort()].diff() >= -1e-12).all()
+
+
+@given(st.integers(1, 40), st.integers(0, 10_000), st.sampled_from([0.1, 1.0, 10.0]))
+def test_equals_the_sorting_reference(n_features, seed, scale):
+    z = torch.randn(6, n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+    torch.testing.assert_close(sparsemax(z, dim=1), reference_sparsemax(z.clone(), -1), atol=1e-12, rtol=0)
+
+
+def test_leaves_its_input_alone():
+    z = torch.tensor([1.0, 2.0])
+    sparsemax(z, dim=0)
+    assert z.tolist() == [1.0, 2.0]
+
+
+def test_is_differentiable_twice():
+    z = torch.randn(
+        2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
+
+    def curved(z):
+        return sparsemax(z, dim=1) ** 2
+
+    assert torch.autograd.gradcheck(curved, z)
+    assert torch.autograd.gradgradcheck(curved, z)
