@@ -1,0 +1,84 @@
+"""What every optimizer recipe has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from torch.optim import Optimizer
+
+from flatcausal._random import RandomState, seed_sequence
+from flatcausal._validation import check_real
+from flatcausal.optim._target import Target
+
+
+class Recipe(BaseEstimator):
+    """Hyper-parameters of an optimizer, without a model.
+
+    What all optimizers share (learning rate, weight decay, schedule, budget) is not part of a recipe, so
+    that a comparison changes one thing. Being scikit-learn estimators, recipes clone, print and nest:
+    ``optimizer__base__momentum`` works in any search.
+
+    A subclass implements ``_build(target, lr, weight_decay, seeds)``.
+    """
+
+    full_batch = False
+
+    @property
+    def default_lr(self) -> float:
+        """Learning rate where none is given, a usual one for TabNet on standardised data."""
+        raise NotImplementedError(f"{type(self).__name__} must define default_lr.")
+
+    @property
+    def gradients_per_step(self) -> int:
+        """Gradient evaluations of one step."""
+        return 1
+
+    @property
+    def batches_per_step(self) -> int:
+        """Fresh mini-batches that one step consumes."""
+        return 1
+
+    def build(
+        self,
+        module_or_params: Any,
+        lr: float | None = None,
+        weight_decay: float = 0.0,
+        n_members: int | None = None,
+        random_state: RandomState = None,
+    ) -> Optimizer:
+        """Make the torch optimizer.
+
+        Parameters
+        ----------
+        module_or_params : nn.Module, or iterable of Tensor or of parameter groups
+            Given a module, the optimizer sees to it that BatchNorm's running statistics move once per
+            step and that dropout masks agree between the passes of a step; given bare tensors it cannot.
+        lr : float, optional
+            Learning rate; ``default_lr`` if None.
+        weight_decay : float, default=0.0
+            Factor of an L2 penalty, added to the gradient at the unperturbed weights.
+        n_members : int, optional
+            Independent models stacked on the first axis of every tensor; 1 if None.
+        random_state : int, SeedSequence, Generator or None
+            Source of the optimizer's own noise; member k's stream depends on the seed and k alone.
+
+        Returns
+        -------
+        torch.optim.Optimizer
+            Use it through ``step(closure)``; the closure zeroes the gradients, computes the loss, calls
+            ``backward`` and returns the loss.
+
+        Raises
+        ------
+        ParameterError
+            If a hyper-parameter is out of its range.
+        """
+        lr = check_real("lr", self.default_lr if lr is None else lr, low=0.0)
+        weight_decay = check_real("weight_decay", weight_decay, low=0.0)
+        return self._build(
+            Target.of(module_or_params, n_members), lr, weight_decay, seed_sequence(random_state)
+        )
+
+    def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
+        raise NotImplementedError(f"{type(self).__name__} must define _build.")

@@ -1,0 +1,86 @@
+"""What an optimizer works on: tensors with K members each, and the layers whose statistics it looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flatcausal._validation import check_integer
+from flatcausal.exceptions import ParameterError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Tensors to train, and what is known about the model around them.
+
+    Attributes
+    ----------
+    params : list
+        Tensors or parameter groups, as any torch optimizer takes them.
+    n_members : int
+        Independent models K: the first axis of each tensor if K > 1; one model over all tensors if K = 1.
+    layers : tuple of nn.Module
+        All layers of the model; empty if only tensors were given.
+    """
+
+    params: list[Any]
+    n_members: int
+    layers: tuple[nn.Module, ...] = ()
+
+    @classmethod
+    def of(cls, module_or_params: Any, n_members: int | None) -> Target:
+        """Read a module, an iterable of tensors or parameter groups."""
+        layers: tuple[nn.Module, ...] = ()
+        if isinstance(module_or_params, nn.Module):
+            layers = tuple(module_or_params.modules())
+            params: list[Any] = list(module_or_params.parameters())
+        else:
+            params = list(module_or_params)
+        if not params:
+            raise ParameterError("module_or_params holds no parameters: pass a model with trainable tensors.")
+        members = 1 if n_members is None else check_integer("n_members", n_members, low=1)
+        return cls(params, members, layers)
+
+    @property
+    def normalizations(self) -> tuple[nn.Module, ...]:
+        """Layers that keep running statistics."""
+        return tuple(layer for layer in self.layers if hasattr(layer, "track_running_stats"))
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether a forward pass draws random numbers."""
+        return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.layers)
+
+
+@contextmanager
+def frozen_statistics(layers: Sequence[Any]) -> Iterator[None]:
+    """Leave the running statistics of ``layers`` alone while they go on normalising by the batch.
+
+    Unlike a momentum of zero this also holds the batch counter and works where momentum is None.
+    """
+    flags = [layer.track_running_stats for layer in layers]
+    try:
+        for layer in layers:
+            layer.track_running_stats = False
+        yield
+    finally:
+        for layer, flag in zip(layers, flags, strict=True):
+            layer.track_running_stats = flag
+
+
+def member_norms(tensors: Sequence[Tensor], n_members: int) -> Tensor:
+    """Euclidean norm over each member's share of all tensors, shape (K,)."""
+    if n_members == 1:
+        return nn.utils.get_total_norm(list(tensors)).reshape(1)
+    norms = [torch.linalg.vector_norm(tensor.reshape(n_members, -1), dim=1) for tensor in tensors]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
+
+
+def per_member(values: Tensor, tensor: Tensor, n_members: int) -> Tensor:
+    """Shape ``values`` (K,) so that they multiply the members of ``tensor``."""
+    return values.reshape(()) if n_members == 1 else values.reshape(-1, *[1] * (tensor.dim() - 1))

@@ -1,0 +1,64 @@
+"""Optimizers written out in numpy, one weight vector at a time, for comparison in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def sgd_rule(lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+    buffer = None
+
+    def update(w, g):
+        nonlocal buffer
+        g = g + weight_decay * w
+        if momentum:
+            buffer = g.copy() if buffer is None else momentum * buffer + g
+            g = g + momentum * buffer if nesterov else buffer
+        return w - lr * g
+
+    return update
+
+
+def adam_rule(lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    m = v = 0.0
+    t = 0
+
+    def update(w, g):
+        nonlocal m, v, t
+        g = g + weight_decay * w
+        t += 1
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        corrected = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+        return w - lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
+
+    return update
+
+
+def descend(gradient, w, n_steps, rule):
+    for _ in range(n_steps):
+        w = rule(w, gradient(w))
+    return w
+
+
+def sam(gradient, w, n_steps, rule, rho):
+    for _ in range(n_steps):
+        g = gradient(w)
+        climbed = w + rho * g / (np.sqrt((g**2).sum()) + 1e-12)
+        w = rule(w, gradient(climbed))
+    return w
+
+
+def entropy_sgd(gradient, w, n_steps, lr, L, inner_lr, gamma0, gamma1, alpha, momentum, nesterov):
+    for t in range(n_steps):
+        gamma = gamma0 * (1 + gamma1) ** t
+        walker, mean, buffer = w.copy(), w.copy(), None
+        for _ in range(L):
+            g = gradient(walker)
+            if momentum:
+                buffer = g.copy() if buffer is None else momentum * buffer + g
+                g = g + momentum * buffer if nesterov else buffer
+            walker = walker - inner_lr * (g - gamma * (w - walker))
+            mean = (1 - alpha) * mean + alpha * walker
+        w = w - lr * (w - mean)
+    return w
