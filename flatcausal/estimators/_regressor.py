@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flatcausal._random import RandomState, child, integer_seed, seed_sequence
+from flatcausal._members import member_generators
+from flatcausal._random import RandomState, child, seed_sequence
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.estimators._batches import RowBatches, Table
 from flatcausal.estimators._input import read_table, read_training_data
@@ -317,7 +318,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
             callbacks=None if self.callbacks is None else list(self.callbacks),
             verbose=verbose,
             **({} if verbose else {"callbacks__print_log": None}),
-            iterator_train__generators=_generators(seeds, 1, n_members),
+            iterator_train__generators=member_generators(child(seeds, 1), n_members),
             iterator_train__batches_per_step=recipe.batches_per_step,
             iterator_train__full_batch=recipe.full_batch,
             module__n_features=n_features,
@@ -330,7 +331,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
             module__n_shared=self.n_shared,
             module__virtual_batch_size=self.virtual_batch_size,
             module__bn_momentum=self.bn_momentum,
-            module__generators=_generators(seeds, 0, n_members),
+            module__generators=member_generators(child(seeds, 0), n_members),
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -355,11 +356,6 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
             net.module_.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in weights.items()})
             net.module_.eval()
             self.net_ = net
-
-
-def _generators(seeds: np.random.SeedSequence, purpose: int, n_members: int) -> list[torch.Generator]:
-    """One generator a member; it depends on the seed, the purpose and the member's number alone."""
-    return [torch.Generator().manual_seed(integer_seed(child(seeds, purpose, k))) for k in range(n_members)]
 
 
 def _finite_members(network: TabNet) -> np.ndarray:

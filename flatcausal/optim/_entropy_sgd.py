@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from flatcausal._random import child, integer_seed
+from flatcausal._members import member_generators, member_normal
 from flatcausal._validation import check_integer, check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._recipe import Recipe
@@ -127,9 +127,7 @@ class EntropySGDOptimizer(Optimizer):
         super().__init__(target.params, {**defaults, "n_steps_taken": 0})
         self.target = target
         self.L = L
-        self.generators = [
-            torch.Generator().manual_seed(integer_seed(child(seeds, k))) for k in range(target.n_members)
-        ]
+        self.generators = member_generators(seeds, target.n_members)
 
     def state_dict(self) -> dict[str, Any]:
         """Groups, and where the noise generators stand."""
@@ -174,13 +172,7 @@ class EntropySGDOptimizer(Optimizer):
 
     def _walk(self, walks: list[_Walk]) -> None:
         for walk in walks:
-            walk.advance(self._normal)
-
-    def _normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers; each member's from its own generator."""
-        shape = like.shape if len(self.generators) == 1 else like.shape[1:]
-        rows = [torch.empty(shape, dtype=like.dtype).normal_(generator=g) for g in self.generators]
-        return (rows[0] if len(rows) == 1 else torch.stack(rows)).to(like.device)
+            walk.advance(self.generators)
 
 
 class _Walk:
@@ -194,7 +186,7 @@ class _Walk:
         self.buffers: list[Tensor] | None = None
         self.scope = group["scope"] * (1 + group["scope_growth"]) ** group["n_steps_taken"]
 
-    def advance(self, normal: Callable[[Tensor], Tensor]) -> None:
+    def advance(self, generators: list[torch.Generator]) -> None:
         """One inner step along the gradients at hand."""
         group, params = self.group, self.params
         if not params:
@@ -216,7 +208,7 @@ class _Walk:
         torch._foreach_add_(params, slopes, alpha=-group["inner_lr"])
         torch._foreach_add_(params, pull, alpha=group["inner_lr"] * self.scope)
         if group["noise"]:
-            noises = [normal(p) for p in params]
+            noises = [member_normal(p, generators) for p in params]
             torch._foreach_add_(params, noises, alpha=group["inner_lr"] ** 0.5 * group["noise"])
         torch._foreach_lerp_(self.means, params, group["alpha"])
 

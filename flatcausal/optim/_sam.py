@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from flatcausal._members import member_norms, per_member
 from flatcausal._validation import check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._classical import SGD
 from flatcausal.optim._recipe import Recipe
-from flatcausal.optim._target import Target, frozen_statistics, member_norms, per_member
+from flatcausal.optim._target import Target, frozen_statistics
 
 
 class SAM(Recipe):

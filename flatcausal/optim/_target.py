@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flatcausal._validation import check_integer
 from flatcausal.exceptions import ParameterError
@@ -71,16 +70,3 @@ def frozen_statistics(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, flag in zip(layers, flags, strict=True):
             layer.track_running_stats = flag
-
-
-def member_norms(tensors: Sequence[Tensor], n_members: int) -> Tensor:
-    """Euclidean norm over each member's share of all tensors, shape (K,)."""
-    if n_members == 1:
-        return nn.utils.get_total_norm(list(tensors)).reshape(1)
-    norms = [torch.linalg.vector_norm(tensor.reshape(n_members, -1), dim=1) for tensor in tensors]
-    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
-
-
-def per_member(values: Tensor, tensor: Tensor, n_members: int) -> Tensor:
-    """Shape ``values`` (K,) so that they multiply the members of ``tensor``."""
-    return values.reshape(()) if n_members == 1 else values.reshape(-1, *[1] * (tensor.dim() - 1))

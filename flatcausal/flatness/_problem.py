@@ -1,0 +1,95 @@
+"""A private copy of a model whose weights can be moved, and its loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flatcausal.exceptions import ParameterError, ParameterTypeError
+
+
+class Problem:
+    """Loss of each member as a function of weights that belong to nobody else.
+
+    The model is copied, so that measuring can change nothing of the caller's, whatever happens. The copy
+    is in evaluation mode (running statistics as the model holds them, no dropout) and in float64.
+
+    Parameters
+    ----------
+    model : estimator, skorch net or nn.Module
+        See :func:`flatcausal.flatness.sharpness`.
+    X, y : array-like or Tensor
+        Rows to measure on.
+    loss : callable, optional
+        ``loss(output, y)`` for an ``nn.Module``.
+    """
+
+    def __init__(self, model: Any, X: Any, y: Any, loss: Callable[[Any, Tensor], Tensor] | None):
+        module, self._losses = _resolve(model, X, y, loss)
+        self.module = copy.deepcopy(module).to(torch.float64).eval()
+        self.params: list[Tensor] = [p for p in self.module.parameters() if p.requires_grad]
+        if not self.params:
+            raise ParameterError("model has no trainable parameters: there is nothing to move.")
+        self.n_members = self.losses().numel()
+
+    def losses(self) -> Tensor:
+        """Loss of each member at the present weights, shape (K,)."""
+        return self._losses(self.module).reshape(-1)
+
+    def gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Losses, and their gradients for each parameter; members do not meet in the sum."""
+        losses = self.losses()
+        found = torch.autograd.grad(losses.sum(), self.params, allow_unused=True)
+        pairs = zip(self.params, found, strict=True)
+        return losses.detach(), [torch.zeros_like(p) if g is None else g for p, g in pairs]
+
+    def weights(self) -> list[Tensor]:
+        """Copies of the present weights."""
+        return [p.detach().clone() for p in self.params]
+
+    @torch.no_grad()
+    def losses_at(self, weights: list[Tensor]) -> Tensor:
+        """Losses at other weights."""
+        torch._foreach_copy_(self.params, weights)
+        return self.losses()
+
+    def scaled(self) -> list[Tensor]:
+        """For each parameter a mask of the numbers that are weights, not biases or normalisation.
+
+        A population's layout knows; elsewhere tensors of two and more dimensions are weights.
+        """
+        layout = getattr(self.module, "layout", None)
+        if layout is not None:
+            return [layout.mask("weight", "embedding").to(self.params[0].device)]
+        return [torch.full_like(p, p.dim() >= 2, dtype=torch.bool) for p in self.params]
+
+
+def _resolve(
+    model: Any, X: Any, y: Any, loss: Callable[[Any, Tensor], Tensor] | None
+) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    if hasattr(model, "data_loss"):
+        function = model.data_loss(X, y)  # first: it says so if the model is not fitted
+        return model.net_.module_, function
+    if hasattr(model, "module_") and hasattr(model, "criterion_"):
+        model, loss = model.module_, loss or model.criterion_
+    if not isinstance(model, nn.Module):
+        raise ParameterTypeError(
+            f"model must be a fitted flatcausal estimator, a skorch net or an nn.Module, "
+            f"got {type(model).__name__}."
+        )
+    if loss is None:
+        raise ParameterError(
+            "loss is needed with an nn.Module: pass a function of (output, y), such as nn.MSELoss()."
+        )
+    device = next(model.parameters()).device
+    inputs, target = (_as_float64(values, device) for values in (X, y))
+    return model, lambda module: loss(module(inputs), target)
+
+
+def _as_float64(values: Any, device: torch.device) -> Tensor:
+    tensor = torch.as_tensor(values, device=device)
+    return tensor.to(torch.float64) if tensor.is_floating_point() else tensor
