@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from flatcausal._members import member_generators
 from flatcausal._random import RandomState, child, seed_sequence
+from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.estimators._batches import RowBatches, Table
 from flatcausal.estimators._input import read_table, read_training_data
 from flatcausal.estimators._net import LR_SCHEDULES, PopulationNet
-from flatcausal.estimators._threads import pinned_threads
 from flatcausal.nn import TabNet
 from flatcausal.optim import Recipe, get
 

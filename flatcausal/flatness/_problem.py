@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,7 +35,12 @@ class Problem:
         self.params: list[Tensor] = [p for p in self.module.parameters() if p.requires_grad]
         if not self.params:
             raise ParameterError("model has no trainable parameters: there is nothing to move.")
-        self.n_members = self.losses().numel()
+
+    @cached_property
+    def n_members(self) -> int:
+        """Number of losses."""
+        with torch.no_grad():
+            return self.losses().numel()
 
     def losses(self) -> Tensor:
         """Loss of each member at the present weights, shape (K,)."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flatcausal._members import member_generators, member_normal, member_norms, per_member
 from flatcausal._random import RandomState, seed_sequence
+from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.flatness._problem import Problem
 
@@ -61,6 +62,7 @@ def sharpness(
     rho: float | None = None,
     n_draws: int = 50,
     loss: Callable[[Any, Tensor], Tensor] | None = None,
+    n_threads: int = 1,
     random_state: RandomState = None,
 ) -> SharpnessResult:
     r"""Measure how fast the loss rises around a model's weights.
@@ -99,6 +101,8 @@ def sharpness(
     loss : callable, optional
         ``loss(output, y)``, a mean over rows; needed for an ``nn.Module``. It may return one value for
         each member if every parameter's first axis is the members.
+    n_threads : int, default=1
+        Threads of torch while measuring; the same number gives the same bits.
     random_state : int, Generator or None
         Directions of the average. Member k's depend on the seed and k alone.
 
@@ -131,14 +135,15 @@ def sharpness(
     rho = check_real("rho", default_rho if rho is None else rho, low=0.0, open_low=True)
     n_draws = check_integer("n_draws", n_draws, low=2)
     problem = Problem(model, X, y, loss)
-    base, gradients = problem.gradients()
-    weights = problem.weights()
-    finite = member_norms(weights, problem.n_members).isfinite()
-    if not base[finite].isfinite().all():
-        raise FloatingPointError(
-            "The loss is not finite at finite weights: look for extreme values in X or y."
-        )
-    value, error = measure(problem, base, gradients, weights, rho, n_draws, seed_sequence(random_state))
+    with pinned_threads(check_integer("n_threads", n_threads, low=1)):
+        base, gradients = problem.gradients()
+        weights = problem.weights()
+        finite = member_norms(weights, problem.n_members).isfinite()
+        if not base[finite].isfinite().all():
+            raise FloatingPointError(
+                "The loss is not finite at finite weights: look for extreme values in X or y."
+            )
+        value, error = measure(problem, base, gradients, weights, rho, n_draws, seed_sequence(random_state))
     return SharpnessResult(
         kind=kind,
         rho=rho,

@@ -56,9 +56,9 @@ def test_adaptive_equals_its_twin(fitted, member):
 
 
 def test_adaptive_average_agrees_with_independent_draws(fitted):
-    result = sharpness(fitted, *data(), kind="adaptive_average", rho=0.05, n_draws=100, random_state=1)
+    result = sharpness(fitted, *data(), kind="adaptive_average", rho=0.05, n_draws=60, random_state=1)
     loss, w, is_weight = member_loss(fitted, 1)
-    mean, error = twin.adaptive_average(loss, w, is_weight, 0.05, 500, torch.Generator().manual_seed(5))
+    mean, error = twin.adaptive_average(loss, w, is_weight, 0.05, 200, torch.Generator().manual_seed(5))
     assert abs(result.value[1] - mean) < 4 * np.hypot(error, result.standard_error[1])
     assert result.standard_error[1] < error * 4
 
