@@ -1,0 +1,10 @@
+"""Data with a truth: random structural causal models to sample, intervene on and score against."""
+
+from __future__ import annotations
+
+from flatcausal.datasets._edges import read_edges
+from flatcausal.datasets._environments import Environment
+from flatcausal.datasets._roles import FeatureRoles
+from flatcausal.datasets._synthetic import Sample, SyntheticDAGDataset
+
+__all__ = ["Environment", "FeatureRoles", "Sample", "SyntheticDAGDataset", "read_edges"]

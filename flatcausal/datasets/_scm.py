@@ -1,0 +1,83 @@
+"""A structural causal model: one frozen assignment for each node, in causal order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flatcausal.datasets._mechanisms import Mechanism
+from flatcausal.datasets._noise import NOISE
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    r"""One node's equation :math:`x = a\,(f(x_{pa}) - \mu) + s\,u`; a root has no mechanism."""
+
+    parents: tuple[int, ...]
+    mechanism: Mechanism | None
+    center: float = 0.0
+    signal_scale: float = 1.0
+    noise_scale: float = 1.0
+
+    def __call__(self, values: Array, noise: Array) -> Array:
+        """Value of the node, from all nodes' values (n_nodes, n) and its own noise (n,)."""
+        if self.mechanism is None:
+            return self.noise_scale * noise
+        signal = self.mechanism(values[list(self.parents)])
+        return self.signal_scale * (signal - self.center) + self.noise_scale * noise
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """Nodes held at a value, and changes of the noise u: u -> scale * u + shift."""
+
+    do: Mapping[int, float | Array] = field(default_factory=dict)
+    shift: Mapping[int, float] = field(default_factory=dict)
+    scale: Mapping[int, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.do or self.shift or self.scale)
+
+
+NOTHING = Intervention()
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralModel:
+    """All assignments; a node's parents come before it."""
+
+    assignments: tuple[Assignment, ...]
+    noise: str
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, the target included."""
+        return len(self.assignments)
+
+    def draw_noise(self, n: int, rng: np.random.Generator) -> Array:
+        """Noise of all nodes, shape (n_nodes, n)."""
+        return NOISE[self.noise](rng, (self.n_nodes, n))
+
+    def evaluate(self, noise: Array, intervention: Intervention = NOTHING) -> Array:
+        """Values of all nodes, shape (n_nodes, n).
+
+        A node that is no descendant of an intervened one is computed by the same operations
+        on the same numbers, so its values stay bitwise equal.
+        """
+        values = np.empty_like(noise)
+        for node, assignment in enumerate(self.assignments):
+            if node in intervention.do:
+                values[node] = intervention.do[node]
+                continue
+            u = noise[node]
+            if node in intervention.scale:
+                u = intervention.scale[node] * u
+            if node in intervention.shift:
+                u = u + intervention.shift[node]
+            values[node] = assignment(values, u)
+        return values

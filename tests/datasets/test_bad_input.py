@@ -1,0 +1,187 @@
+"""Every mistake ends in one sentence of the right class: (call, class, part of the message)."""
+
+from __future__ import annotations
+
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from flatcausal.datasets import Environment, FeatureRoles, SyntheticDAGDataset
+from flatcausal.exceptions import DataError, FlatCausalError, GraphError, ParameterError, ParameterTypeError
+from flatcausal.exceptions import FeatureAlignmentError as AlignmentError
+
+Data = SyntheticDAGDataset
+CHAIN = nx.DiGraph([("a", "y"), ("y", "b")])
+LOOP = nx.DiGraph([("a", "b"), ("b", "c"), ("c", "a"), ("a", "y")])
+
+
+@pytest.fixture(scope="module")
+def ds():
+    return Data(n_nodes=5, n_distractors=2, n_calibration=1000, shuffle_columns=False, random_state=0)
+
+
+CONSTRUCTION = [
+    (lambda: Data(1), ParameterError, "n_nodes must be at least 2, got 1"),
+    (lambda: Data(2.5), ParameterTypeError, "n_nodes must be an integer, got 2.5"),
+    (lambda: Data(True), ParameterTypeError, "n_nodes must be an integer"),
+    (lambda: Data(5, -1), ParameterError, "n_distractors must be at least 0, got -1"),
+    (lambda: Data(5, "2"), ParameterTypeError, "n_distractors must be an integer, got '2'"),
+    (lambda: Data(expected_degree=0), ParameterError, "expected_degree must be finite and greater than 0"),
+    (lambda: Data(expected_degree=math.nan), ParameterError, "expected_degree must be finite"),
+    (lambda: Data(3, expected_degree=3), ParameterError, "expected_degree must be at most n_nodes - 1 = 2"),
+    (lambda: Data(graph="ba"), ParameterError, "graph must be one of 'er', got 'ba'"),
+    (
+        lambda: Data(mechanisms=("linear", "tree")),
+        ParameterError,
+        "mechanisms must be one of 'linear', 'mlp'",
+    ),
+    (lambda: Data(mechanisms=()), ParameterError, "mechanisms must hold at least one"),
+    (lambda: Data(mechanisms=3), ParameterTypeError, "mechanisms must be a sequence of names, got 3"),
+    (lambda: Data(noise="cauchy"), ParameterError, "noise must be one of 'normal', 'laplace', 'uniform'"),
+    (lambda: Data(r2_range=0.5), ParameterTypeError, "r2_range must be a pair (low, high), got 0.5"),
+    (lambda: Data(r2_range=(0.9, 0.3)), ParameterError, "r2_range must rise from low to high"),
+    (lambda: Data(r2_range=(0.3, 1.0)), ParameterError, "r2_range must be finite and greater than 0"),
+    (lambda: Data(r2_range=("a", 0.5)), ParameterTypeError, "r2_range must be a number, got 'a'"),
+    (lambda: Data(min_parents=-1), ParameterError, "min_parents must be at least 0, got -1"),
+    (lambda: Data(min_children=1.0), ParameterTypeError, "min_children must be an integer"),
+    (lambda: Data(4, min_parents=4), GraphError, "none of 1000 graphs with n_nodes=4"),
+    (lambda: Data(6, min_spouses=5), GraphError, "min_spouses=5; lower these minima"),
+    (lambda: Data(distractors="noise"), ParameterError, "distractors must be one of 'shadow', 'published'"),
+    (lambda: Data(shuffle_columns="no"), ParameterTypeError, "shuffle_columns must be True or False"),
+    (lambda: Data(n_calibration=10), ParameterError, "n_calibration must be at least 1000, got 10"),
+    (lambda: Data(random_state="seed"), ParameterTypeError, "random_state must be None"),
+    (lambda: Data(random_state=-1), ParameterTypeError, "random_state must be None"),
+    (lambda: Data(target="x3"), ParameterError, "target must be 'auto' for a random graph, got 'x3'"),
+    (lambda: Data(adjacency=CHAIN, target="z"), ParameterError, "a node of adjacency, got 'z'"),
+    (lambda: Data(adjacency=CHAIN, target=["a"]), ParameterError, "a node of adjacency, got ['a']"),
+    (lambda: Data(target=np.arange(2)), ParameterError, "target must be 'auto' for a random graph"),
+    (lambda: Data(adjacency=CHAIN, target=np.arange(2)), ParameterError, "a node of adjacency, got array"),
+    (lambda: Data(adjacency=np.eye(3, k=1), target=3), ParameterError, "a node of adjacency, got 3"),
+    (lambda: Data(adjacency=np.eye(3, k=1), target=True), ParameterError, "a node of adjacency, got True"),
+    (
+        lambda: Data(adjacency=CHAIN, min_parents=2),
+        GraphError,
+        "the 1 graph tried, adjacency, holds no target",
+    ),
+    (lambda: Data(adjacency=LOOP), GraphError, "a -> b -> c -> a"),
+    (lambda: Data(adjacency=np.ones((2, 2))), GraphError, "self-loop on 0"),
+    (lambda: Data(adjacency=[[0, 1], [1, 0]]), GraphError, "0 -> 1 -> 0"),
+    (lambda: Data(adjacency=np.zeros((2, 3))), GraphError, "adjacency must be square (row -> column)"),
+    (lambda: Data(adjacency=[[0, math.nan], [0, 0]]), GraphError, "got nan at row 0, column 1"),
+    (lambda: Data(adjacency=[[0]]), GraphError, "adjacency must have at least 2 nodes"),
+    (lambda: Data(adjacency="edges.csv"), ParameterTypeError, "adjacency must be a networkx DiGraph or"),
+    (lambda: Data(adjacency=nx.DiGraph([(0, 1)])), ParameterTypeError, "got the node 0"),
+    (lambda: Data.preset("published"), ParameterError, "name must be one of 'dlcausal', 'dlcausal-fixed'"),
+    (lambda: Data.preset("dlcausal", noise="normal"), ParameterError, "has no parameter 'noise'"),
+    (lambda: Data.preset("dlcausal", n_nodes=3), ParameterError, "n_nodes must be at least 4, got 3"),
+    (lambda: Data.preset("dlcausal", n_distractors=-1), ParameterError, "n_distractors must be at least 0"),
+]
+
+USE = [
+    (lambda ds: ds.sample(0), ParameterError, "n must be at least 1, got 0"),
+    (lambda ds: ds.sample(1.5), ParameterTypeError, "n must be an integer, got 1.5"),
+    (lambda ds: ds.sample(5, random_state="a"), ParameterTypeError, "random_state must be None"),
+    (lambda ds: ds.sample(5, do={"y": 1.0}), ParameterError, "do names the target 'y'"),
+    (lambda ds: ds.sample(5, do={"z": 1.0}), ParameterError, "do names 'z', which is none of the 6 features"),
+    (lambda ds: ds.sample(5, do=[1.0]), ParameterTypeError, "do must be a dict from feature names to values"),
+    (lambda ds: ds.sample(5, do={"x0": "high"}), ParameterTypeError, "do['x0'] must be a number"),
+    (
+        lambda ds: ds.sample(5, do={"x0": [1.0, 2.0]}),
+        DataError,
+        "do['x0'] must be a number or have shape (5,)",
+    ),
+    (lambda ds: ds.sample(5, do={"x0": math.inf}), DataError, "do['x0'] must be finite, got inf"),
+    (lambda ds: ds.sample(5, env="do"), ParameterTypeError, "env must be an Environment"),
+    (
+        lambda ds: ds.sample(5, env=Environment("do", ("y",), (1.0,))),
+        ParameterError,
+        "env names the target 'y'",
+    ),
+    (lambda ds: ds.sample(5, env=Environment("do", ("z",), (1.0,))), ParameterError, "env names 'z'"),
+    (
+        lambda ds: ds.sample(5, env=Environment("shift", ("x5",), (1.0,))),
+        ParameterError,
+        "env cannot shift 'x5', which lacks a place in the graph",
+    ),
+    (lambda ds: Environment("soft", ("x0",), (1.0,)), ParameterError, "kind must be one of 'do'"),
+    (lambda ds: Environment("do", ["x0"], (1.0,)), ParameterTypeError, "features must be a tuple"),
+    (lambda ds: Environment("do", ("x0",), ()), ParameterError, "one number for each of 1 features, got 0"),
+    (lambda ds: Environment("do", ("x0",), (math.nan,)), ParameterError, "values must be finite"),
+    (lambda ds: Environment("scale", ("x0",), (-1.0,)), ParameterError, "at least 0"),
+    (lambda ds: Environment("do", ("x0",), (1.0,), spread=-1.0), ParameterError, "spread must be finite"),
+    (lambda ds: ds.environments(0), ParameterError, "k must be at least 1, got 0"),
+    (
+        lambda ds: ds.environments(2, kind="soft"),
+        ParameterError,
+        "kind must be one of 'do', 'shift', 'scale'",
+    ),
+    (lambda ds: ds.environments(2, fraction=0), ParameterError, "fraction must be finite and greater than 0"),
+    (lambda ds: ds.environments(2, fraction=1.5), ParameterError, "at most 1"),
+    (lambda ds: ds.environments(2, strength=-1), ParameterError, "strength must be finite and at least 0"),
+    (lambda ds: ds.report([1.0, 2.0]), AlignmentError, "2 entries but roles name 6 features"),
+    (lambda ds: ds.report([math.nan] * 6), DataError, "importances must be finite"),
+    (lambda ds: ds.roles_.mask("causes"), ParameterError, "truth must be one of 'parents'"),
+    (lambda ds: ds.roles_.mask(0), ParameterError, "truth must be one of"),
+]
+
+ROLES = [
+    (lambda: FeatureRoles.from_graph(LOOP, "y", ["a", "b", "c"]), GraphError, "a -> b -> c -> a"),
+    (lambda: FeatureRoles.from_graph(CHAIN, "t", ["a", "b", "y"]), GraphError, "target 't' is no node"),
+    (lambda: FeatureRoles.from_graph(CHAIN, "y", ["a"]), GraphError, "node 'b' is neither a feature nor"),
+    (lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b", "a"]), DataError, "holds 'a' twice"),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b", "y"]),
+        DataError,
+        "the target 'y' is also a feature",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b", 3]),
+        ParameterTypeError,
+        "must be strings, got 3",
+    ),
+    (lambda: FeatureRoles.from_graph(CHAIN, "y", "ab"), ParameterTypeError, "must be a list of names"),
+    (
+        lambda: FeatureRoles.from_graph([("a", "y")], "y", ["a"]),
+        ParameterTypeError,
+        "must be a networkx DiGraph",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(nx.Graph(CHAIN), "y", ["a", "b"]),
+        ParameterTypeError,
+        "DiGraph, got Graph",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(nx.DiGraph([("a", "a"), ("a", "y")]), "y", ["a"]),
+        GraphError,
+        "self-loop on 'a'",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragment"), CONSTRUCTION + ROLES, ids=lambda value: str(value)[:50]
+)
+def test_construction(call, error, fragment):
+    with pytest.raises(error) as caught:
+        call()
+    _check_sentence(caught.value, fragment)
+
+
+@pytest.mark.parametrize(("call", "error", "fragment"), USE, ids=lambda value: str(value)[:50])
+def test_use(ds, call, error, fragment):
+    drawn = ds._n_samples_drawn, ds._n_environments_drawn
+    with pytest.raises(error) as caught:
+        call(ds)
+    _check_sentence(caught.value, fragment)
+    assert drawn == (ds._n_samples_drawn, ds._n_environments_drawn)  # a refused call draws nothing
+
+
+def _check_sentence(error, fragment):
+    message = str(error)
+    assert fragment in message
+    assert isinstance(error, FlatCausalError)
+    assert isinstance(error, (ValueError, TypeError))
+    assert message.endswith(".")
+    assert "\n" not in message

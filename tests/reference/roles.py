@@ -1,0 +1,35 @@
+"""Roles from reachability matrices and d-separation, without graph traversals of our own."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+
+def sets(graph, target):
+    """Every set that FeatureRoles knows, by the definition in its docstring."""
+    nodes = list(graph)
+    adjacency = nx.to_numpy_array(graph, nodelist=nodes) > 0
+    reach = adjacency.copy()
+    for _ in nodes:
+        reach = reach | (reach.astype(int) @ adjacency.astype(int) > 0)
+    t = nodes.index(target)
+
+    def named(mask):
+        return {node for node, member in zip(nodes, mask, strict=True) if member}
+
+    parents, children = named(adjacency[:, t]), named(adjacency[t])
+    ancestors, descendants = named(reach[:, t]), named(reach[t])
+    with_shared_child = named((adjacency.astype(int) @ adjacency[t].astype(int)) > 0)
+    shares_cause = named([(reach[:, v] & reach[:, t]).any() for v in range(len(nodes))])
+    separated = {v for v in nodes if v != target and nx.is_d_separator(graph, {v}, {target}, set())}
+    spouses = with_shared_child - {target} - parents - children
+    return {
+        "parents": parents,
+        "children": children,
+        "ancestors": ancestors,
+        "descendants": descendants,
+        "spouses": spouses,
+        "markov_blanket": parents | children | spouses,
+        "siblings": shares_cause - ancestors - descendants - {target},
+        "irrelevant": separated - spouses,
+    }
