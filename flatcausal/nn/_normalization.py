@@ -120,7 +120,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 def _unbiased(inverse_std: Tensor, chunks: Chunks) -> Tensor:
     sizes = inverse_std.new_tensor(chunks.sizes)
-    return (inverse_std.pow(-2) - EPSILON).clamp_min(0) * (sizes / (sizes - 1).clamp_min(1))
+    return (inverse_std.reciprocal().square() - EPSILON).clamp_min(0) * (sizes / (sizes - 1).clamp_min(1))
 
 
 class RunningStatistics:

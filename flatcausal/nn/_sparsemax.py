@@ -35,17 +35,23 @@ def sparsemax(logits: Tensor, dim: int) -> Tensor:
     shifted = logits - logits.amax(dim, keepdim=True).detach()
     support = _support(shifted.detach(), dim)
     # Plain operations on the fixed support: torch then differentiates them as often as asked.
-    kept = torch.where(support, shifted, 0.0)
-    threshold = (kept.sum(dim, keepdim=True) - 1) / support.sum(dim, keepdim=True)
-    return torch.where(support, shifted - threshold, 0.0)
+    threshold = ((shifted * support).sum(dim, keepdim=True) - 1) / support.sum(dim, keepdim=True)
+    return (shifted - threshold).relu()
 
 
 def _support(shifted: Tensor, dim: int) -> Tensor:
-    """Entries above the threshold, by Michelot's iteration; two or three rounds as a rule."""
-    support = shifted > -1
+    """Ones above the threshold, zeros elsewhere.
+
+    Newton's iteration on ``sum(max(z - tau, 0)) = 1`` from below; the sum is convex and piecewise linear in
+    tau, so it stops after finitely many rounds, two or three as a rule. The simple form sorts.
+    """
+    threshold = torch.full_like(shifted.select(dim, 0).unsqueeze(dim), -1.0)
+    size = None
     while True:
-        kept = torch.where(support, shifted, 0.0).sum(dim, keepdim=True)
-        smaller = support & (shifted * support.sum(dim, keepdim=True) > kept - 1)
-        if torch.equal(smaller, support):
+        above = (shifted - threshold).relu_()
+        total, support = above.sum(dim, keepdim=True), above.sign_()
+        smaller = support.sum(dim, keepdim=True)
+        if size is not None and torch.equal(smaller, size):  # supports are nested: as many are the same
             return support
-        support = smaller
+        size = smaller
+        threshold = threshold + (total - 1) / size

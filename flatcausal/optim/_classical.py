@@ -76,11 +76,6 @@ class Momentum(SGD):
     def __init__(self, momentum: float = 0.9, nesterov: bool = False):
         super().__init__(momentum, nesterov)
 
-    @property
-    def default_lr(self) -> float:
-        """Learning rate where none is given."""
-        return 0.02
-
 
 class Adam(Recipe):
     """Adam (Kingma & Ba, 2015) with weight decay as an L2 penalty, one gradient per step.
