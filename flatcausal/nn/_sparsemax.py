@@ -54,4 +54,5 @@ def _support(shifted: Tensor, dim: int) -> Tensor:
         if size is not None and torch.equal(smaller, size):  # supports are nested: as many are the same
             return support
         size = smaller
-        threshold = threshold + (total - 1) / size
+        # Rounding must not let the threshold fall again: the loop might not end.
+        threshold = threshold.maximum(threshold + (total - 1) / size)

@@ -40,3 +40,10 @@ def test_is_differentiable_twice():
 
     assert torch.autograd.gradcheck(curved, z)
     assert torch.autograd.gradgradcheck(curved, z)
+
+
+def test_ends_where_rounding_could_swing_the_threshold_to_and_fro():
+    # Without the guard an element leaves and joins the support for ever, by rounding in float32.
+    logits = [-0.9754452705383301, 0.0, -0.49767303466796875, -0.791225790977478, -0.6804895401000977]
+    z = torch.tensor([*logits, -0.5437957048416138])
+    torch.testing.assert_close(sparsemax(z, dim=0), reference_sparsemax(z.clone(), -1), atol=1e-6, rtol=0)
