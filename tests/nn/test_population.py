@@ -5,6 +5,8 @@ import torch
 
 from flatcausal.exceptions import ParameterError
 from flatcausal.nn import TabNet
+from flatcausal.nn._normalization import Chunks
+from tests.reference.pytorch_tabnet_weights import reference_network
 
 SIZES = {"n_features": 4, "n_d": 3, "n_a": 3, "n_steps": 2, "virtual_batch_size": 8}
 
@@ -97,10 +99,16 @@ def test_reestimated_statistics_are_row_weighted_means_of_ghost_batches():
     torch.testing.assert_close(net.statistics[:, :4], once[:, :4])
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "size", "expected"),
+    [(16, 8, [8, 8]), (6, 8, [6]), (13, 8, [7, 6]), (5, 2, [2, 3]), (3, 2, [3]), (2, 2, [2])],
+)
+def test_ghost_batches_never_hold_a_single_row(n_rows, size, expected):
+    assert Chunks.of(n_rows, size).sizes == expected
+
+
 def test_initial_weights_follow_tabnet():
     net = TabNet(50, n_members=40, n_d=20, n_a=20, generators=generators(*range(40)))
-    from tests.reference.pytorch_tabnet_weights import reference_network
-
     reference = reference_network(net, 0)
     columns = net.layout.columns()
     for name, weight in [

@@ -154,6 +154,21 @@ def test_a_sick_member_leaves_the_others_bitwise_unchanged(recipe, bad):
     assert torch.equal(healthy.w[1:], sick.w[1:])
 
 
+def test_sam_takes_a_plain_step_where_the_ascent_has_no_direction():
+    calls = []
+
+    def spoil_first_pass(gradient):
+        calls.append(None)
+        if len(calls) == 1:
+            gradient[0] = float("inf")
+
+    sam, plain = Quadratics(0, 1), Quadratics(0, 1)
+    sam.train(SAM(rho=0.3).build([sam.w], lr=0.1, n_members=2), 1, spoil_first_pass)
+    plain.train(SGD().build([plain.w], lr=0.1, n_members=2), 1)
+    assert torch.equal(sam.w[0], plain.w[0])
+    assert not torch.equal(sam.w[1], plain.w[1])
+
+
 @every_recipe
 def test_a_zero_gradient_moves_nothing_to_nan(recipe):
     problem = Quadratics(0, 1)
