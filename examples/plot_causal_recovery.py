@@ -27,8 +27,8 @@ print(pd.Series(ds.roles_.role).value_counts())
 # %%
 # Two optimizers at the same number of gradients
 # ----------------------------------------------
-# SAM takes two gradients a step, so it gets half the epochs; its base, learning rate and schedule are those of
-# its rival. Eight independent members each: a single run says more about its seed than about its optimizer.
+# SAM takes two gradients a step, so it gets half the epochs; its base, learning rate and schedule are those
+# of its rival. Eight independent members each: a single run says more about its seed than its optimizer.
 
 fits = {
     "adam": FlatMinimaTabNetRegressor(optimizer=Adam(), n_members=8, max_epochs=40, random_state=0),
@@ -43,8 +43,8 @@ assert len({est.n_gradient_evaluations_ for est in fits.values()}) == 1
 # %%
 # How well they predict, and what they attend to
 # ----------------------------------------------
-# AP-lift is 0 for a random ranking and 1 for a perfect one. The best predictor of new rows of the same kind uses the
-# Markov blanket, effects included; that is why the three truths stand side by side.
+# AP-lift is 0 for a random ranking and 1 for a perfect one. The best predictor of new rows of the same kind
+# uses the Markov blanket, effects included; that is why the three truths stand side by side.
 
 rows = {}
 for name, est in fits.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,45 +44,51 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
+_Store = Annotated[str, typer.Option(metavar="FILE|URL", help="Where results are kept.")]
+
+
 @app.command()
 def study(
-    design: Annotated[
-        Path | None, typer.Argument(metavar="[DESIGN.toml]", help="A design file.", show_default=False)
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="A design that ships with flatcausal: quick, dlcausal.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own table: .csv or .parquet.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of --data to predict.")] = None,
-    graph: Annotated[
-        Path | None, typer.Option(metavar="EDGES.csv", help="The causal graph of --data, one edge a row.")
-    ] = None,
-    store: Annotated[
-        str, typer.Option(metavar="FILE|URL", help="Where results are kept; the same command resumes.")
-    ] = ...,  # type: ignore[assignment]
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this HTML page.")] = None,
-    n_jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes.  [default: the number of cores]", show_default=False)
-    ] = None,
+    store: _Store,
+    design: Annotated[Path | None, typer.Argument(metavar="[DESIGN.toml]", help="A design file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A design of the package: quick, dlcausal.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own .csv or .parquet.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,
+    graph: Annotated[Path | None, typer.Option(metavar="EDGES.csv", help="The graph of --data.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this HTML page.")] = None,
+    n_jobs: Annotated[int | None, typer.Option(metavar="N", help="Processes; all cores by default.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Train every optimizer on the same data at the same budget, and compare what they found."""
+    """Train every optimizer on the same data at the same budget, and compare what they found.
+
+    Interrupt it when you like: the same command with the same store resumes.
+    """
     with _errors_as_sentences():
         if report is not None:
             _check_writable(report, store)
         chosen = _choose_design(design, preset, _table(data, target, graph))
         frame = _run(chosen, store, n_jobs, quiet)
-        _conclude(frame, chosen.to_dict(), report, quiet)
+        described = {
+            **chosen.to_dict(),
+            "version": __version__,
+            "command": shlex.join(["flatcausal", *sys.argv[1:]]),
+        }
+        _conclude(frame, described, report, quiet)
 
 
 @app.command("report")
 def report_command(
-    store: Annotated[str, typer.Option(metavar="FILE|URL", help="The store of a study.")],
-    report: Annotated[Path, typer.Option(metavar="FILE", help="Write the report to this HTML page.")],
+    store: _Store,
+    report: Annotated[Path, typer.Option(metavar="FILE", help="Write this HTML page.")],
 ) -> None:
     """Write the report of the cells that a store holds so far."""
     with _errors_as_sentences():
@@ -121,29 +129,31 @@ def _run(design: StudyDesign, store: str, n_jobs: int | None, quiet: bool) -> pd
 
     from flatcausal.study import run_study
 
+    n_jobs = joblib.cpu_count() if n_jobs is None else n_jobs
     with _progress(quiet) as progress:
-        return run_study(design, store, n_jobs=joblib.cpu_count() if n_jobs is None else n_jobs, progress=progress)
+        return run_study(design, store, n_jobs=n_jobs, progress=progress)
 
 
 def _conclude(frame: pd.DataFrame, design: dict[str, Any], path: Path | None, quiet: bool) -> None:
-    from flatcausal.study import report, summary_table
+    from flatcausal.study import conclusion, report, summary_table
 
     if path is not None:
         report(frame, design, path)
     if quiet:
         return
     _print_table(summary_table(frame, design))
+    typer.echo(conclusion(frame, design))
     if path is not None:
-        typer.echo(f"The report is {path}")
+        typer.echo(f"The report is in {path}.")
 
 
 def _print_table(frame: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in frame.columns:
-        table.add_column(str(column))
+        table.add_column(str(column).replace("_", " "))
     for row in frame.itertuples(index=False):
         table.add_row(*(str(value) for value in row))
     Console().print(table)
@@ -155,32 +165,38 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("Training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks = []
+    bar = Progress(*columns, console=Console(stderr=True))
 
-        def advance(done: int, total: int) -> None:
-            # The task begins where the store left off, so that the estimate is of this run.
-            if not tasks:
-                tasks.append(bar.add_task("Training", total=total, completed=done))
-            bar.update(tasks[0], completed=done)
+    def advance(done: int, total: int) -> None:
+        # Begins where the store left off, so that the estimate is of this run, and not before
+        # the first call, so that a mistake in the design prints its one sentence alone.
+        if not bar.tasks:
+            bar.start()
+            bar.add_task("", total=total, completed=done)
+        bar.update(bar.task_ids[0], completed=done)
 
+    try:
         yield advance
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def _check_writable(report: Path, store: str) -> None:
     """Find out before the study runs that its report could not be written."""
     if report.is_dir():
-        raise StoreError(f"--report {report} is a folder; name a file in it, such as {report / 'report.html'}.")
+        raise StoreError(
+            f"--report {report} is a folder; name a file in it, such as {report / 'report.html'}."
+        )
     if report.absolute() == Path(store).absolute():
         raise StoreError(f"--report and --store both name {report}; give each its own file.")
     try:
@@ -203,5 +219,7 @@ def _errors_as_sentences() -> Iterator[None]:
         typer.echo(f"flatcausal: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo("flatcausal: interrupted; what is finished is stored, and the same command resumes.", err=True)
+        typer.echo(
+            "flatcausal: interrupted; what is finished is stored, and the same command resumes.", err=True
+        )
         raise typer.Exit(130) from None

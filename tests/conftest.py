@@ -2,7 +2,7 @@
 
 import os
 
-# Before torch or numpy load: one thread a test process, so that parallel processes do not wait for each other.
+# Before torch or numpy load: one thread a process, so that parallel processes do not wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import settings

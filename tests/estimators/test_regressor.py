@@ -13,6 +13,7 @@ from sklearn.feature_selection import SelectFromModel
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from flatcausal import FlatMinimaTabNetRegressor
 from flatcausal.estimators import n_batches
@@ -106,6 +107,32 @@ def test_a_last_batch_of_one_row_joins_its_neighbour():
     assert tiny(optimizer="sgd").fit(*data(65)).n_gradient_evaluations_ == 2 * 3
 
 
+@pytest.mark.parametrize(("optimizer", "fresh"), [("sam", [1, 1]), ("entropy_sgd", [1, 2, 3, 4, 5])])
+def test_a_step_repeats_or_renews_its_mini_batch(optimizer, fresh):
+    class Batches(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_grad_computed(self, net, named_parameters, batch=None, **kwargs):
+            self.seen.append(batch[0])
+
+    record = Batches()
+    tiny(optimizer=optimizer, callbacks=[record], max_epochs=1, batch_size=18).fit(*data())
+    step = record.seen[: len(fresh)]
+    distinct = [next(i for i, other in enumerate(step) if other is rows) for rows in step]
+    assert len(set(distinct)) == len(set(fresh))
+
+
+def test_lambda_sparse_concentrates_the_attention():
+    def entropy(lambda_sparse):
+        masks = (
+            tiny(lambda_sparse=lambda_sparse, max_epochs=40, optimizer="adam").fit(*data()).explain(data()[0])
+        )
+        return -(masks * np.log(masks + 1e-15)).sum(1).mean()
+
+    assert entropy(1.0) < 0.8 * entropy(0.0)
+
+
 def test_works_in_pipeline_cross_validation_and_grid_search():
     X, y = data()
     model = make_pipeline(StandardScaler(), tiny())
@@ -181,8 +208,6 @@ def test_learning_rate_follows_the_schedule():
 
 
 def test_an_interrupt_leaves_the_estimator_as_it_was(fitted):
-    from skorch.callbacks import Callback
-
     class Interrupt(Callback):
         def on_epoch_end(self, net, **kwargs):
             raise KeyboardInterrupt
@@ -213,8 +238,6 @@ def test_divergence_of_all_members_raises_and_leaves_unfitted():
 
 
 def test_a_diverged_member_is_reported_and_left_out():
-    from skorch.callbacks import Callback
-
     class Poison(Callback):
         def on_train_end(self, net, **kwargs):
             with torch.no_grad():

@@ -1,0 +1,8 @@
+"""Pictures as Display objects; matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+from flatcausal.plotting._difference import DifferenceDisplay
+from flatcausal.plotting._population import PopulationDisplay
+
+__all__ = ["DifferenceDisplay", "PopulationDisplay"]

@@ -1,0 +1,158 @@
+"""Optimizers of a study: from names, tables or recipes to complete plain data, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from flatcausal import optim
+from flatcausal._validation import check_real
+from flatcausal.exceptions import DesignError, FlatCausalError
+from flatcausal.study._canonical import content_id
+from flatcausal.study._section import check_mapping, check_text, closest, refuse_unknown
+
+# What training.momentum and training.nesterov are where neither they nor the recipe say.
+SHARED_DEFAULTS = {"momentum": 0.9, "nesterov": False}
+
+
+def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Complete every optimizer: all parameters written out, the shared ones made equal.
+
+    Parameters
+    ----------
+    given : list of names, or mapping from label to name, recipe or table of keys
+    shared : mapping
+        ``momentum`` and ``nesterov`` as the design states them; None where it does not.
+
+    Returns
+    -------
+    dict
+        label -> ``{"name": ..., "lr": ..., <parameter>: ..., "base": {...}}``.
+    """
+    if isinstance(given, (list, tuple)):
+        given = {check_text("optimizers", name): name for name in given}
+    resolved = {}
+    for label, value in check_mapping("optimizers", given).items():
+        resolved[label] = _resolve(f"optimizers.{check_text('optimizers', label)}", label, value, shared)
+    if not resolved:
+        raise DesignError("optimizers must name at least one optimizer, for example ['sgd', 'sam'].")
+    _refuse_twins(resolved, shared)
+    return resolved
+
+
+def recipe_of(optimizer: Mapping[str, Any]) -> Any:
+    """Build the recipe that a complete optimizer describes."""
+    parameters = {
+        key: recipe_of(value) if isinstance(value, Mapping) else value
+        for key, value in optimizer.items()
+        if key not in ("name", "lr")
+    }
+    return optim.get(optimizer["name"]).set_params(**parameters)
+
+
+def _resolve(where: str, label: str, value: object, shared: Mapping[str, Any]) -> dict[str, Any]:
+    table = _as_table(where, label, value)
+    lr = table.pop("lr", None)
+    complete = _complete(where, table, shared)
+    recipe = recipe_of(complete)
+    rate = recipe.default_lr if lr is None else lr
+    complete["lr"] = check_real(f"{where}.lr", rate, low=0.0, open_low=True)
+    _try_to_build(where, recipe, complete["lr"])
+    return complete
+
+
+def _as_table(where: str, label: str, value: object) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, BaseEstimator):
+        return _describe(where, value)
+    if isinstance(value, Mapping):
+        return {"name": label, **value} if label in optim.names() else dict(value)
+    raise DesignError(f"{where} must be a name, a recipe or a table of keys, got {value!r}.")
+
+
+def _describe(where: str, recipe: BaseEstimator) -> dict[str, Any]:
+    """Say how a recipe differs from its defaults, for only that was asked for."""
+    name = next((name for name in optim.names() if type(optim.get(name)) is type(recipe)), None)
+    if name is None:
+        raise DesignError(
+            f"{where} is a {type(recipe).__name__}, which is not one of {', '.join(optim.names())}."
+        )
+    default = optim.get(name).get_params(deep=False)
+    table: dict[str, Any] = {"name": name}
+    for key, value in recipe.get_params(deep=False).items():
+        if isinstance(value, BaseEstimator):
+            table[key] = _describe(f"{where}.{key}", value)
+        elif value != default[key]:
+            table[key] = value
+    return table
+
+
+def _complete(where: str, table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    name = table.get("name")
+    if name not in optim.names():
+        raise DesignError(
+            f"{where}.name must be one of {', '.join(optim.names())}, got {name!r}"
+            f"{'' if name is None else '; ' + closest(str(name), optim.names())}"
+        )
+    defaults = optim.get(name).get_params(deep=False)
+    refuse_unknown(f"{where} ({name!r})", (key for key in table if key != "name"), defaults)
+    complete: dict[str, Any] = {"name": name}
+    for key, default in defaults.items():
+        value = table.get(key, default)
+        if key in SHARED_DEFAULTS:
+            value = _shared_value(f"{where}.{key}", key, table, shared)
+        elif key == "base":
+            base = "sgd" if value is None else value
+            value = _complete(f"{where}.base", _as_table(f"{where}.base", "", base), shared)
+        complete[key] = _plain(value, default)
+    return complete
+
+
+def _shared_value(where: str, key: str, table: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
+    common = shared[key]
+    if key not in table:
+        return SHARED_DEFAULTS[key] if common is None else common
+    if common is not None and table[key] != common:
+        raise DesignError(
+            f"{where} = {table[key]!r} differs from training.{key} = {common!r}, which all optimizers share; "
+            f"drop one of the two."
+        )
+    return table[key]
+
+
+def _plain(value: Any, default: Any) -> Any:
+    # 1 and 1.0 are the same setting and must give the same identifier.
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return [_plain(entry, None) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+def _try_to_build(where: str, recipe: Any, lr: float) -> None:
+    import torch
+
+    try:
+        recipe.build([torch.nn.Parameter(torch.zeros(1, 1))], lr=lr)
+    except (FlatCausalError, TypeError, ValueError) as error:
+        raise DesignError(f"{where}: {error}") from error
+
+
+def _refuse_twins(resolved: Mapping[str, Mapping], shared: Mapping[str, Any]) -> None:
+    first: dict[str, str] = {}
+    for label, optimizer in resolved.items():
+        twin = first.setdefault(content_id(_settings(optimizer)), label)
+        if twin != label:
+            raise DesignError(
+                f"optimizers {twin!r} and {label!r} are the same, for all optimizers share their momentum; "
+                "drop one, or leave training.momentum out and give one of them its own momentum."
+            )
+
+
+def _settings(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    # The names "sgd" and "momentum" stand for one recipe with two defaults.
+    settings = {
+        key: _settings(value) if isinstance(value, Mapping) else value for key, value in optimizer.items()
+    }
+    return {**settings, "name": "sgd"} if settings["name"] == "momentum" else settings
