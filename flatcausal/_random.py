@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TypeAlias
 
 import numpy as np
@@ -23,7 +22,7 @@ def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     if isinstance(random_state, np.random.SeedSequence):
         return random_state
     if (
-        isinstance(random_state, numbers.Integral)
+        isinstance(random_state, (int, np.integer))
         and not isinstance(random_state, bool)
         and random_state >= 0
     ):

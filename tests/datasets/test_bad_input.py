@@ -160,16 +160,18 @@ ROLES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "fragment"), CONSTRUCTION + ROLES, ids=lambda value: str(value)[:50]
-)
+def _readable(value):
+    return value if isinstance(value, str) else getattr(value, "__name__", "").strip("<>")
+
+
+@pytest.mark.parametrize(("call", "error", "fragment"), CONSTRUCTION + ROLES, ids=_readable)
 def test_construction(call, error, fragment):
     with pytest.raises(error) as caught:
         call()
     _check_sentence(caught.value, fragment)
 
 
-@pytest.mark.parametrize(("call", "error", "fragment"), USE, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("call", "error", "fragment"), USE, ids=_readable)
 def test_use(ds, call, error, fragment):
     drawn = ds._n_samples_drawn, ds._n_environments_drawn
     with pytest.raises(error) as caught:

@@ -60,7 +60,7 @@ def test_adaptive_average_agrees_with_independent_draws(fitted):
     loss, w, is_weight = member_loss(fitted, 1)
     mean, error = twin.adaptive_average(loss, w, is_weight, 0.05, 200, torch.Generator().manual_seed(5))
     assert abs(result.value[1] - mean) < 4 * np.hypot(error, result.standard_error[1])
-    assert result.standard_error[1] < error * 4
+    assert result.standard_error[1] * 60**0.5 < 0.7 * error * 200**0.5  # pairs cancel the slope
 
 
 def test_adaptive_average_of_a_quadratic_has_its_closed_form():
