@@ -101,7 +101,7 @@ class SyntheticDAGDataset:
     ----------
     graph_ : networkx.DiGraph
         The true graph on feature names and the target's name; distractors are not in it.
-    adjacency_ : ndarray of int64, shape (n_features_ + 1, n_features_ + 1)
+    adjacency_ : ndarray of int64, shape (n_features + 1, n_features + 1)
         The same graph in column order, row -> column, target last; distractors have empty rows and columns.
     feature_names_ : list of str
         Column names: ``x0``, ``x1``, ..., or the names of your graph.
@@ -266,7 +266,7 @@ class SyntheticDAGDataset:
         Returns
         -------
         Sample or tuple
-            X of shape (n, n_features_) and y of shape (n,), float64.
+            X of shape (n, n_features) and y of shape (n,), float64.
 
         Raises
         ------
@@ -399,7 +399,7 @@ class SyntheticDAGDataset:
 
         Parameters
         ----------
-        estimator : estimator or array-like of float, shape (n_features_,)
+        estimator : estimator or array-like of float, shape (n_features,)
             A fitted estimator or pipeline with ``causal_importances_`` or ``feature_importances_``, aligned
             by name if it was fitted on names; or importances in column order.
 

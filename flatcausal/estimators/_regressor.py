@@ -80,14 +80,14 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    causal_importances_ : ndarray of shape (n_features_in_,)
+    causal_importances_ : ndarray of shape (n_features,)
         How much the predictions attend to each input; sums to one. It *ranks inputs as candidate causes*:
         whether the ranking finds causes must be measured, on data whose graph is known. From one i.i.d.
         sample the best predictor uses the target's Markov blanket, effects included, and hidden common
         causes are not ruled out.
-    causal_importances_std_ : ndarray of shape (n_features_in_,)
+    causal_importances_std_ : ndarray of shape (n_features,)
         Standard deviation over members; 0 with one member.
-    member_importances_ : ndarray of shape (n_members, n_features_in_)
+    member_importances_ : ndarray of shape (n_members, n_features)
         Importances of each member; NaN for one that diverged.
     diverged_ : ndarray of bool, shape (n_members,)
         Members whose weights are not finite. Predictions and importances leave them out.
@@ -100,8 +100,10 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
     n_gradient_evaluations_ : int
         Mini-batch gradients that a member took; a full-batch gradient counts as many as the data have
         mini-batches, so that one pass of ``gd`` and of ``sgd`` count the same.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    n_features_in_ : int
+        Number of features seen by ``fit``.
+    feature_names_in_ : ndarray of str
+        Their names, if X had string column names.
 
     References
     ----------
@@ -252,7 +254,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         return outputs * np.float32(self.target_scale_) + np.float32(self.target_mean_)
 
     def explain(self, X: ArrayLike) -> np.ndarray:
-        """How much each row's prediction attends to each input, float32 of shape (n, n_features_in_).
+        """How much each row's prediction attends to each input, float32 of shape (n, n_features).
 
         Rows sum to one. ``causal_importances_`` is the mean of these rows over the training data.
         """

@@ -74,7 +74,7 @@ class Layout:
         return {b.name: slice(stop - b.size, stop) for b, stop in zip(self.blocks, stops, strict=True)}
 
     def split(self, population: Tensor) -> dict[str, Tensor]:
-        """View a matrix of shape (K, P) as one tensor of shape (K, *shape) for each block."""
+        """View a matrix of shape (K, P) as one tensor of shape ``(K, *shape)`` for each block."""
         parts = population.split(self.sizes, dim=1)
         n_members = population.shape[0]
         return {b.name: part.view(n_members, *b.shape) for b, part in zip(self.blocks, parts, strict=True)}
