@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -138,7 +140,8 @@ def _conclude(frame: pd.DataFrame, design: dict[str, Any], path: Path | None, qu
     from flatcausal.study import conclusion, report, summary_table
 
     if path is not None:
-        report(frame, design, path)
+        command = shlex.join(["flatcausal", *sys.argv[1:]])
+        report(frame, {**design, "command": command, "version": __version__}, path)
     if quiet:
         return
     _print_table(summary_table(frame, design))
@@ -155,7 +158,7 @@ def _print_table(frame: pd.DataFrame) -> None:
     for column in frame.columns:
         table.add_column(str(column).replace("_", " "))
     for row in frame.itertuples(index=False):
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(str(value).replace(" ± ", "±") for value in row))
     Console().print(table)
 
 

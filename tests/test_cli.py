@@ -204,6 +204,7 @@ def test_the_command_starts_without_torch():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal that a terminal sends")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_with_130_and_one_sentence(folder):
     (folder / "long.toml").write_text(TINY + TINY_DATA.format(n_datasets=200))
     arguments = ["study", "long.toml", "--store", "s.db", "--n-jobs", "2"]

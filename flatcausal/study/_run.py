@@ -80,10 +80,10 @@ def run_study(
     cells = design.cells()
     with open_store(store, design.to_dict(), design.id) as opened:
         finished = opened.finished()
-        todo = sorted((cell for cell in cells if cell.id not in finished), key=lambda cell: -cell.cost)
-        done = len(cells) - len(todo)
+        missing = sorted((cell for cell in cells if cell.id not in finished), key=lambda cell: -cell.cost)
+        done = len(cells) - len(missing)
         _tell(progress, done, len(cells))
-        for cell_id, seconds, records in _compute(todo, n_jobs):
+        for cell_id, seconds, records in _compute(missing, n_jobs):
             opened.add(cell_id, seconds, records)
             done += 1
             _tell(progress, done, len(cells))

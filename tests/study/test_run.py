@@ -63,6 +63,7 @@ def test_resuming_recomputes_nothing(whole, tmp_path, monkeypatch):
     assert len(ran) == 4
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_then_the_same_command_equals_an_uninterrupted_run(tmp_path):
     design = tiny(data={**tiny().data.to_dict(), "n_datasets": 6})
     file, store = tmp_path / "design.json", tmp_path / "study.db"
