@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from flatcausal.exceptions import DataError
 
@@ -17,7 +17,7 @@ def read_table(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
 
 
 def read_training_data(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return X of shape (n, p) and y of shape (n,), both finite float32; names and width are recorded."""
+    """Return X of shape (n, p), float32, and y of shape (n,), float64; names and width are recorded."""
     X, y = validate_data(
         estimator,
         X,
@@ -28,19 +28,30 @@ def read_training_data(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.n
         ensure_min_samples=2,
     )
     names = getattr(estimator, "feature_names_in_", None)
-    return _as_float32(X, "X", names), _as_float32(y[:, None], "y")[:, 0]
+    return _as_float32(X, "X", names), read_target(y)
+
+
+def read_target(y: Any) -> np.ndarray:
+    """Return y as finite float64 of shape (n,): it is centred before it is rounded to float32."""
+    y = np.asarray(column_or_1d(y, warn=True), dtype=np.float64)
+    _check_finite(y[:, None], "y")
+    return y
 
 
 def _as_float32(values: np.ndarray, argument: str, names: np.ndarray | None = None) -> np.ndarray:
     with np.errstate(over="ignore"):
         converted = np.array(values, dtype=np.float32)
-    finite = np.isfinite(converted)
+    _check_finite(converted, argument, names)
+    return converted
+
+
+def _check_finite(values: np.ndarray, argument: str, names: np.ndarray | None = None) -> None:
+    finite = np.isfinite(values)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        what = "NaN" if np.isnan(converted[row, column]) else "infinity or a value too large for float32"
+        what = "NaN" if np.isnan(values[row, column]) else "infinity or a value too large for float32"
         where = "" if argument == "y" else f", column {column if names is None else repr(names[column])}"
         raise DataError(
             f"Input {argument} contains {what} (row {row}{where}): drop such rows, or impute them, "
             f"for instance with sklearn.impute.SimpleImputer."
         )
-    return converted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ LR_SCHEDULES = {
 class PopulationNet(NeuralNet):
     """A skorch net whose module predicts for K members at once.
 
-    Every skorch tool that works by epochs works on it; ``predict`` gives arrays of shape
-    (n, K, n_outputs). Losses in the history are means over members.
+    Callbacks that work by epochs work on it; ``predict`` takes float32 tensors and gives arrays of shape
+    (n, K, n_outputs). Losses in the history are means over the members that have one.
 
     Parameters
     ----------
@@ -63,7 +64,6 @@ class PopulationNet(NeuralNet):
         self.lr_schedule = lr_schedule
         self.lambda_sparse = lambda_sparse
         self.noise_seed = noise_seed
-        self.n_gradient_evaluations = 0
         fixed: dict[str, Any] = {
             "criterion": torch.nn.MSELoss,
             "criterion__reduction": "none",
@@ -74,7 +74,7 @@ class PopulationNet(NeuralNet):
             "callbacks__train_loss": None,
             "callbacks__valid_loss": None,
         }
-        super().__init__(module, **fixed, **kwargs)
+        super().__init__(module, **{**fixed, **kwargs})
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> PopulationNet:
         """Build the optimizer from its recipe."""
@@ -85,6 +85,7 @@ class PopulationNet(NeuralNet):
             n_members=self.module_.n_members,
             random_state=self.noise_seed,
         )
+        self.n_gradient_evaluations_ = 0
         for group in self.optimizer_.param_groups:
             group.setdefault("initial_lr", group["lr"])
         return self
@@ -93,7 +94,9 @@ class PopulationNet(NeuralNet):
         """Sum over members of their batch means: a mean would make a member's gradient depend on K."""
         output, sparsity = y_pred
         losses = self.criterion_(output, y_true.expand_as(output)).mean((1, 2))
-        return (losses - self.lambda_sparse * sparsity).sum()
+        penalised = losses - self.lambda_sparse * sparsity
+        self.member_losses_ = penalised.detach()
+        return penalised.sum()
 
     def train_step(self, batch: list[Batch], **fit_params: Any) -> dict[str, Any]:
         """One optimizer step; its closure takes one mini-batch of the list after another, round and round."""
@@ -103,7 +106,7 @@ class PopulationNet(NeuralNet):
             part = batch[len(steps) % len(batch)]
             self._zero_grad_optimizer()
             step = self.train_step_single(part, **fit_params)
-            steps.append({"loss": step["loss"].detach(), "y_pred": None})
+            steps.append({"loss": step["loss"].detach(), "y_pred": None, "losses": self.member_losses_})
             self.notify(
                 "on_grad_computed",
                 named_parameters=list(self.get_all_learnable_params()),
@@ -120,17 +123,24 @@ class PopulationNet(NeuralNet):
         if iterator is None:
             return
         n_steps, n_done = len(iterator), (len(self.history) - 1) * len(iterator)
-        total_loss = total_rows = 0.0
+        total_losses, total_rows = torch.zeros(self.module_.n_members, device=self.device), 0
         for i, batch in enumerate(iterator):
             self.notify("on_batch_begin", batch=batch, training=training)
             self._schedule((n_done + i) / (n_steps * self.max_epochs))
             step = step_fn(batch, **fit_params)
-            self.n_gradient_evaluations += step["n_calls"] * iterator.gradients_per_batch
+            self.n_gradient_evaluations_ += step["n_calls"] * iterator.gradients_per_batch
             n_rows = batch[0][0].shape[-2]
-            total_loss += step["loss"].item() / self.module_.n_members * n_rows
+            total_losses += step["losses"] * n_rows
             total_rows += n_rows
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.history.record(prefix + "_loss", total_loss / total_rows)
+        # A member that diverged does not blind what watches the others.
+        self.history.record(prefix + "_loss", (total_losses / total_rows).nanmean().item())
+
+    def one_pass(self, table: Table) -> Iterator[Batch]:
+        """Every row once for each member, in batches as in training."""
+        settings = {**self.get_params_for("iterator_train"), "batches_per_step": 1}
+        for group in MemberBatches(table, self.batch_size, **settings):
+            yield from group
 
     def evaluation_step(self, batch: Batch, training: bool = False) -> Tensor:
         """Predictions of shape (rows, K, n_outputs), rows first so that batches concatenate."""
@@ -141,6 +151,6 @@ class PopulationNet(NeuralNet):
     def _schedule(self, progress: float) -> None:
         if self.lr_schedule is None:
             return
-        factor = LR_SCHEDULES[self.lr_schedule](progress)
+        factor = LR_SCHEDULES[self.lr_schedule](min(progress, 1.0))
         for group in self.optimizer_.param_groups:
             group["lr"] = group["initial_lr"] * factor

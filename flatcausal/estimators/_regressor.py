@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from flatcausal._members import member_generators
@@ -19,7 +21,7 @@ from flatcausal._random import RandomState, child, seed_sequence
 from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.estimators._batches import RowBatches, Table
-from flatcausal.estimators._input import read_table, read_training_data
+from flatcausal.estimators._input import read_table, read_target, read_training_data
 from flatcausal.estimators._net import LR_SCHEDULES, PopulationNet
 from flatcausal.nn import TabNet
 from flatcausal.optim import Recipe, get
@@ -44,7 +46,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
     lr_schedule : {"cosine", "linear"} or None, default="cosine"
         How the learning rate falls to zero over the fit; constant if None.
     max_epochs : int, default=100
-        Passes over the training rows.
+        Passes over the training rows; Entropy-SGD rounds each up to whole steps of ``L`` mini-batches.
     batch_size : int, default=256
         Rows of a mini-batch.
     virtual_batch_size : int, default=128
@@ -60,7 +62,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         Source of initial weights, order and noise. No global random state is read or written.
     callbacks : list of skorch callbacks, optional
         Called during the fit.
-    verbose : int, default=0
+    verbose : int or bool, default=0
         1 prints a line an epoch.
     n_d, n_a : int, default=8
         Width of the decision and of the attention part of a step.
@@ -73,8 +75,9 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
     lambda_sparse : float, default=1e-3
         Weight of the masks' entropy in the loss.
     bn_momentum : float, default=0.02
-        Share of a new ghost batch in the running statistics. They are re-estimated after the fit, because
-        how far they lag depends on the optimizer's number of steps.
+        Share of a new ghost batch in the running statistics that callbacks see during the fit. Afterwards
+        the statistics are re-estimated by a pass over the training rows, because how far running ones lag
+        depends on the optimizer's number of steps.
     scale_target : bool, default=True
         Train on the standardised target.
 
@@ -170,6 +173,13 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         self.bn_momentum = bn_momentum
         self.scale_target = scale_target
 
+    def set_params(self, **params: Any) -> FlatMinimaTabNetRegressor:
+        """Set parameters; those of a recipe given by name are reached by ``optimizer__`` as well."""
+        nested = any(key.startswith("optimizer__") for key in params)
+        if nested and "optimizer" not in params and isinstance(self.optimizer, str):
+            self.optimizer = get(self.optimizer)
+        return super().set_params(**params)
+
     def fit(self, X: ArrayLike, y: ArrayLike) -> FlatMinimaTabNetRegressor:
         """Train the members.
 
@@ -200,18 +210,20 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         seeds = seed_sequence(self.random_state)
         net = self._make_net(X.shape[1], seeds)
         device = net.device
-        table = Table(
-            torch.from_numpy(X).to(device), torch.from_numpy((y - mean) / scale).unsqueeze(1).to(device)
-        )
+        target = torch.from_numpy((y - mean) / scale).float().unsqueeze(1)
+        table = Table(torch.from_numpy(X).to(device), target.to(device))
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)):
             net.initialize()
             # Not net.fit: skorch would swallow a keyboard interrupt and keep a half-trained net.
             net.notify("on_train_begin", X=table, y=None)
-            net.fit_loop(table)
+            try:
+                net.fit_loop(table)
+            except KeyboardInterrupt:
+                if not _stopped_early(net):
+                    raise
             net.notify("on_train_end", X=table, y=None)
             network = net.module_
-            batches = net.get_iterator(table, training=True)
-            network.reestimate_statistics(rows for group in batches for rows, _ in group)
+            network.reestimate_statistics(rows for rows, _ in net.one_pass(table))
             network.eval()
             diverged = ~_finite_members(network)
             if diverged.all():
@@ -238,7 +250,8 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         self.causal_importances_ = importances[~diverged].mean(0)
         self.causal_importances_std_ = importances[~diverged].std(0)
         self.n_iter_ = len(net.history)
-        self.n_gradient_evaluations_ = net.n_gradient_evaluations
+        self.n_gradient_evaluations_ = net.n_gradient_evaluations_
+        self._fit_params = copy.deepcopy({**self.get_params(deep=False), "callbacks": None})
         self.history_ = {
             key: np.array([row[key] for row in net.history]) for key in ("epoch", "train_loss", "dur")
         }
@@ -251,7 +264,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
     def predict_members(self, X: ArrayLike) -> np.ndarray:
         """Predict the target by each member, float32 of shape (n_members, n)."""
         outputs = self._over_rows(X, lambda rows: self.net_.module_(rows)[0][..., 0])
-        return outputs * np.float32(self.target_scale_) + np.float32(self.target_mean_)
+        return (outputs * np.float64(self.target_scale_) + self.target_mean_).astype(np.float32)
 
     def explain(self, X: ArrayLike) -> np.ndarray:
         """How much each row's prediction attends to each input, float32 of shape (n, n_features).
@@ -274,7 +287,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         ``net_.module_`` or a copy of it, of any dtype, and returns a tensor of shape (n_members,).
         """
         check_is_fitted(self)
-        X, y = read_table(self, X, reset=False), np.asarray(y, dtype=np.float32)
+        X, y = read_table(self, X, reset=False), read_target(y)
         if y.shape != (len(X),):
             raise ValueError(f"y must have shape ({len(X)},) as X has {len(X)} rows, got {y.shape}.")
         inputs = torch.from_numpy(X)
@@ -305,7 +318,8 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        verbose = check_integer("verbose", self.verbose, low=0)
+        verbose = int(self.verbose) if isinstance(self.verbose, bool) else self.verbose
+        verbose = check_integer("verbose", verbose, low=0)
         return PopulationNet(
             TabNet,
             recipe=recipe,
@@ -354,10 +368,18 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            net = self._make_net(state["n_features_in_"], np.random.SeedSequence(0)).initialize()
+            # From the parameters of the fit: they may have been set to others since.
+            trained = type(self)(**self._fit_params)
+            net = trained._make_net(state["n_features_in_"], np.random.SeedSequence(0)).initialize()
             net.module_.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in weights.items()})
             net.module_.eval()
             self.net_ = net
+
+
+def _stopped_early(net: PopulationNet) -> bool:
+    """Whether a skorch callback ended the training: they, too, raise KeyboardInterrupt."""
+    stops = [callback for _, callback in net.callbacks_ if isinstance(callback, EarlyStopping)]
+    return any(callback.misses_ >= callback.patience for callback in stops)
 
 
 def _finite_members(network: TabNet) -> np.ndarray:

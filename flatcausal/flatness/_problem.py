@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flatcausal.exceptions import ParameterError, ParameterTypeError
+from flatcausal.nn import TabNet
 
 
 class Problem:
@@ -68,10 +69,10 @@ class Problem:
 
         A population's layout knows; elsewhere tensors of two and more dimensions are weights.
         """
-        layout = getattr(self.module, "layout", None)
-        if layout is not None:
-            return [layout.mask("weight", "embedding").to(self.params[0].device)]
-        return [torch.full_like(p, p.dim() >= 2, dtype=torch.bool) for p in self.params]
+        if isinstance(self.module, TabNet):
+            return [self.module.layout.mask("weight", "embedding").to(self.params[0].device)]
+        own_axes = 2 + (self.n_members > 1)  # the first axis of a stack is its members
+        return [torch.full_like(p, p.dim() >= own_axes, dtype=torch.bool) for p in self.params]
 
 
 def _resolve(
@@ -80,8 +81,8 @@ def _resolve(
     if hasattr(model, "data_loss"):
         function = model.data_loss(X, y)  # first: it says so if the model is not fitted
         return model.net_.module_, function
-    if hasattr(model, "module_") and hasattr(model, "criterion_"):
-        model, loss = model.module_, loss or model.criterion_
+    if hasattr(model, "module_") and hasattr(model, "get_loss"):
+        return _resolve_net(model, X, y, loss)
     if not isinstance(model, nn.Module):
         raise ParameterTypeError(
             f"model must be a fitted flatcausal estimator, a skorch net or an nn.Module, "
@@ -94,6 +95,20 @@ def _resolve(
     device = next(model.parameters()).device
     inputs, target = (_as_float64(values, device) for values in (X, y))
     return model, lambda module: loss(module(inputs), target)
+
+
+def _resolve_net(
+    net: Any, X: Any, y: Any, loss: Callable[[Any, Tensor], Tensor] | None
+) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    if isinstance(net.module_, TabNet):
+        raise ParameterTypeError("model is the net of an estimator: pass the estimator itself.")
+    if loss is not None:
+        return _resolve(net.module_, X, y, loss)
+    # skorch may do more than call the criterion, such as the logarithm before NLLLoss.
+    net = copy.deepcopy(net)
+    net.criterion_.to(torch.float64)
+    inputs, target = (_as_float64(values, next(net.module_.parameters()).device) for values in (X, y))
+    return net.module_, lambda module: net.get_loss(module(inputs), target, X=inputs, training=False)
 
 
 def _as_float64(values: Any, device: torch.device) -> Tensor:

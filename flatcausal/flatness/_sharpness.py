@@ -30,7 +30,7 @@ class SharpnessResult:
     rho : float
         Its radius.
     value : ndarray of shape (K,)
-        Rise of the loss; NaN for a member whose weights are not finite.
+        Rise of the loss; NaN for a member whose loss is not finite.
     standard_error : ndarray of shape (K,)
         Of the Monte Carlo mean; 0 for a measure without chance.
     loss, gradient_norm, weight_norm : ndarray of shape (K,)
@@ -116,7 +116,7 @@ def sharpness(
     ParameterError
         If kind, rho or n_draws cannot be, or the loss is missing.
     FloatingPointError
-        If finite weights give a loss that is not.
+        If no member has a finite loss.
 
     Examples
     --------
@@ -138,10 +138,10 @@ def sharpness(
     with pinned_threads(check_integer("n_threads", n_threads, low=1)):
         base, gradients = problem.gradients()
         weights = problem.weights()
-        finite = member_norms(weights, problem.n_members).isfinite()
-        if not base[finite].isfinite().all():
+        finite = base.isfinite()
+        if not finite.any():
             raise FloatingPointError(
-                "The loss is not finite at finite weights: look for extreme values in X or y."
+                "The loss of every member is not finite: look for extreme values in X or y."
             )
         value, error = measure(problem, base, gradients, weights, rho, n_draws, seed_sequence(random_state))
     return SharpnessResult(

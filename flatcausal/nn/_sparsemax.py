@@ -53,6 +53,8 @@ def _support(shifted: Tensor, dim: int) -> Tensor:
         smaller = support.sum(dim, keepdim=True)
         if size is not None and torch.equal(smaller, size):  # supports are nested: as many are the same
             return support
+        # Rounding must not let the threshold fall again, or the loop might not end; and a column that stands
+        # still stays as it is, however many rounds the others need.
+        still = torch.zeros_like(smaller, dtype=torch.bool) if size is None else smaller == size
         size = smaller
-        # Rounding must not let the threshold fall again: the loop might not end.
-        threshold = threshold.maximum(threshold + (total - 1) / size)
+        threshold = torch.where(still, threshold, threshold.maximum(threshold + (total - 1) / size))

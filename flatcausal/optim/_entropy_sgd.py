@@ -37,6 +37,8 @@ class EntropySGD(Recipe):
         Inner learning rate :math:`\eta'`; schedules act on ``lr`` alone.
     gamma0, gamma1 : float, default=0.03, 1e-3
         Scope and its growth per step.
+    gamma_max : float, optional
+        Largest scope; :math:`1 / \eta'` if None. From :math:`2 / \eta'` on the walk would diverge.
     noise : float, default=1e-4
         Standard deviation :math:`\varepsilon` of the Langevin noise.
     alpha : float, default=0.75
@@ -58,6 +60,7 @@ class EntropySGD(Recipe):
         inner_lr: float = 0.1,
         gamma0: float = 0.03,
         gamma1: float = 1e-3,
+        gamma_max: float | None = None,
         noise: float = 1e-4,
         alpha: float = 0.75,
         momentum: float = 0.9,
@@ -67,6 +70,7 @@ class EntropySGD(Recipe):
         self.inner_lr = inner_lr
         self.gamma0 = gamma0
         self.gamma1 = gamma1
+        self.gamma_max = gamma_max
         self.noise = noise
         self.alpha = alpha
         self.momentum = momentum
@@ -80,12 +84,12 @@ class EntropySGD(Recipe):
     @property
     def gradients_per_step(self) -> int:
         """One for each inner step."""
-        return max(self.L, 1)
+        return max(check_integer("L", self.L, low=0), 1)
 
     @property
     def batches_per_step(self) -> int:
         """One for each inner step."""
-        return max(self.L, 1)
+        return self.gradients_per_step
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
         momentum = check_real("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
@@ -94,10 +98,13 @@ class EntropySGD(Recipe):
             return torch.optim.SGD(
                 target.params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
             )
+        inner_lr = check_real("inner_lr", self.inner_lr, low=0.0, open_low=True)
+        gamma_max = 1 / inner_lr if self.gamma_max is None else self.gamma_max
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
-            "inner_lr": check_real("inner_lr", self.inner_lr, low=0.0),
+            "inner_lr": inner_lr,
+            "scope_max": check_real("gamma_max", gamma_max, low=0.0),
             "noise": check_real("noise", self.noise, low=0.0),
             "momentum": momentum,
             "nesterov": self.nesterov,
@@ -184,7 +191,8 @@ class _Walk:
         self.anchors = [p.clone() for p in self.params]
         self.means = [p.clone() for p in self.params]
         self.buffers: list[Tensor] | None = None
-        self.scope = group["scope"] * (1 + group["scope_growth"]) ** group["n_steps_taken"]
+        grown = group["scope"] * (1 + group["scope_growth"]) ** group["n_steps_taken"]
+        self.scope = min(grown, group["scope_max"])
 
     def advance(self, generators: list[torch.Generator]) -> None:
         """One inner step along the gradients at hand."""

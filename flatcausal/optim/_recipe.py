@@ -53,7 +53,8 @@ class Recipe(BaseEstimator):
         ----------
         module_or_params : nn.Module, or iterable of Tensor or of parameter groups
             Given a module, the optimizer sees to it that BatchNorm's running statistics move once per
-            step and that dropout masks agree between the passes of a step; given bare tensors it cannot.
+            step, and SAM that the masks of dropout layers agree between its passes; given bare tensors
+            they cannot.
         lr : float, optional
             Learning rate; ``default_lr`` if None.
         weight_decay : float, default=0.0

@@ -14,7 +14,7 @@ from flatcausal._validation import check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._classical import SGD
 from flatcausal.optim._recipe import Recipe
-from flatcausal.optim._target import Target, frozen_statistics
+from flatcausal.optim._target import Target, frozen_statistics, random_states, rewind
 
 
 class SAM(Recipe):
@@ -49,7 +49,15 @@ class SAM(Recipe):
 
     @property
     def _descent(self) -> Recipe:
+        if self.base is not None and not isinstance(self.base, Recipe):
+            raise ParameterTypeError(f"base must be a recipe such as SGD() or Adam(), got {self.base!r}.")
         return SGD() if self.base is None else self.base
+
+    def set_params(self, **params: Any) -> SAM:
+        """Set parameters; those of the default base are reached by ``base__`` as well."""
+        if self.base is None and any(key.startswith("base__") for key in params) and "base" not in params:
+            self.base = SGD()
+        return super().set_params(**params)
 
     @property
     def default_lr(self) -> float:
@@ -67,7 +75,7 @@ class SAM(Recipe):
         return 2 * self._descent.gradients_per_step
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
-        if not isinstance(self._descent, Recipe) or self._descent.gradients_per_step != 1:
+        if self._descent.gradients_per_step != 1:
             raise ParameterTypeError(
                 f"base must be a recipe that takes one gradient per step, such as SGD() or Adam(); "
                 f"got {self.base!r}."
@@ -127,14 +135,14 @@ class SAMOptimizer(Optimizer):
         if closure is None:
             raise ParameterTypeError("SAM needs step(closure): it computes two gradients itself.")
         closure = torch.enable_grad()(closure)
-        draws = torch.get_rng_state() if self.target.has_dropout else None
+        draws = random_states() if self.target.has_dropout else None
         loss = closure()
         params = [p for group in self.param_groups for p in group["params"]]
         weights = [p.clone() for p in params]
         try:
             self._ascend()
             if draws is not None:  # the same dropout masks in both passes
-                torch.set_rng_state(draws)
+                rewind(draws)
             with frozen_statistics(self.target.normalizations):
                 closure()
         finally:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from flatcausal._validation import check_integer
@@ -47,12 +48,17 @@ class Target:
 
     @property
     def normalizations(self) -> tuple[nn.Module, ...]:
-        """Layers that keep running statistics."""
-        return tuple(layer for layer in self.layers if hasattr(layer, "track_running_stats"))
+        """Layers that normalise by the batch and keep running statistics; InstanceNorm is none."""
+        instance_norm = nn.modules.instancenorm._InstanceNorm
+        return tuple(
+            layer
+            for layer in self.layers
+            if hasattr(layer, "track_running_stats") and not isinstance(layer, instance_norm)
+        )
 
     @property
     def has_dropout(self) -> bool:
-        """Whether a forward pass draws random numbers."""
+        """Whether the model has dropout layers."""
         return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.layers)
 
 
@@ -70,3 +76,15 @@ def frozen_statistics(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, flag in zip(layers, flags, strict=True):
             layer.track_running_stats = flag
+
+
+def random_states() -> list[torch.Tensor]:
+    """Where torch's own generators stand: the CPU's, then those of GPUs in use."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+
+
+def rewind(states: Sequence[torch.Tensor]) -> None:
+    """Set torch's own generators back to ``states``."""
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(list(states[1:]))

@@ -28,6 +28,8 @@ def budgets(n_train: int, epochs: int, batch_size: int, recipes: Mapping[str, An
     :math:`epochs \cdot b / g` epochs. All share one batch size, at or below ``batch_size``,
     for which :math:`m` is a multiple of every :math:`b` and the batches are of even size.
     """
+    from flatcausal.estimators import n_batches
+
     multiple = math.lcm(*(recipe.batches_per_step for recipe in recipes.values()))
     size = _even_batch_size(n_train, batch_size, multiple)
     if size is None:
@@ -37,20 +39,22 @@ def budgets(n_train: int, epochs: int, batch_size: int, recipes: Mapping[str, An
             f"training rows cannot be cut into a multiple of {multiple} batches of 2 to {batch_size} rows; "
             "use more rows."
         )
-    n_batches = math.ceil(n_train / size)
+    count = n_batches(n_train, size)
     return {
-        label: Budget(size, _own_epochs(label, recipe, epochs), n_batches * epochs)
+        label: Budget(size, _own_epochs(label, recipe, epochs), count * epochs)
         for label, recipe in recipes.items()
     }
 
 
 def _even_batch_size(n_train: int, batch_size: int, multiple: int) -> int | None:
-    n_batches = math.ceil(math.ceil(n_train / batch_size) / multiple) * multiple
-    while n_batches < n_train:
-        size = math.ceil(n_train / n_batches)
-        if math.ceil(n_train / size) == n_batches:
+    from flatcausal.estimators import n_batches
+
+    count = math.ceil(math.ceil(n_train / batch_size) / multiple) * multiple
+    while count < n_train:
+        size = math.ceil(n_train / count)
+        if n_batches(n_train, size) == count:
             return size
-        n_batches += multiple
+        count += multiple
     return None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
-from skorch import NeuralNetRegressor
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from flatcausal import FlatMinimaTabNetRegressor
@@ -43,7 +43,10 @@ def member_loss(est, member):
         network.parameters = lambda: iter([network.population])
         return loss(network)[member]
 
-    return of_row, rows[member], network.layout.mask("weight")
+    is_weight = torch.zeros(network.layout.n_parameters, dtype=torch.bool)
+    for name, columns in network.layout.columns().items():
+        is_weight[columns] = not name.startswith("norm.")
+    return of_row, rows[member], is_weight
 
 
 @pytest.mark.parametrize("member", [0, 2])
@@ -53,6 +56,8 @@ def test_adaptive_equals_its_twin(fitted, member):
     assert result.value[member] == pytest.approx(twin.adaptive(loss, w, is_weight, 0.3), rel=1e-9)
     assert result.loss[member] == pytest.approx(loss(w).item(), rel=1e-9)
     assert result.weight_norm[member] == pytest.approx(w.norm().item(), rel=1e-9)
+    (gradient,) = torch.autograd.grad(loss(w.requires_grad_()), w)
+    assert result.gradient_norm[member] == pytest.approx(gradient.norm().item(), rel=1e-9)
 
 
 def test_adaptive_average_agrees_with_independent_draws(fitted):
@@ -136,6 +141,48 @@ def test_a_skorch_net_is_measured_by_its_criterion():
     assert of_net.value == of_module.value
 
 
+def test_a_skorch_classifier_is_measured_by_its_own_loss():
+    X, y = data()
+    labels = (y > 0).astype(np.int64)
+    layers = nn.Sequential(nn.Linear(3, 2), nn.Softmax(dim=1))
+    net = NeuralNetClassifier(layers, max_epochs=2, train_split=None, verbose=0).fit(X, labels)
+    expected = net.get_loss(net.infer(X), torch.as_tensor(labels)).item()
+    assert sharpness(net, X, labels).loss[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_biases_take_no_part_in_the_scaling_alone_or_stacked():
+    class Stack(nn.Module):
+        def __init__(self, members):
+            super().__init__()
+            self.weight = nn.Parameter(torch.stack([m.weight for m in members]).detach())
+            self.bias = nn.Parameter(torch.stack([m.bias for m in members]).detach())
+
+        def forward(self, X):
+            return torch.baddbmm(self.bias[:, None], X.expand(len(self.bias), *X.shape), self.weight.mT)
+
+    X = torch.as_tensor(data()[0])
+    generator = torch.Generator().manual_seed(0)
+    members = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    with torch.no_grad():
+        for p in [*members[0].parameters(), *members[1].parameters()]:
+            p.copy_(torch.randn(p.shape, generator=generator))
+
+    def losses(output, y):
+        return (output - 1).square().mean((-2, -1))
+
+    stacked = sharpness(Stack(members), X, X, loss=losses).value
+    alone = [sharpness(m, X, X, loss=losses).value[0] for m in members]
+    np.testing.assert_allclose(stacked, alone, rtol=1e-9)
+    w = torch.cat([members[0].weight.flatten(), members[0].bias]).double().detach()
+    is_weight = torch.arange(8) < 6
+    X64 = X.double()
+
+    def flat_loss(w):
+        return (X64 @ w[:6].view(2, 3).T + w[6:] - 1).square().mean()
+
+    assert alone[0] == pytest.approx(twin.adaptive(flat_loss, w, is_weight, 0.5), rel=1e-9)
+
+
 def test_a_diverged_member_is_nan_and_the_others_are_not(fitted):
     import copy
 
@@ -153,6 +200,7 @@ def test_a_diverged_member_is_nan_and_the_others_are_not(fitted):
         ({"kind": "sharp"}, ParameterError, "kind.*'adaptive'"),
         ({"rho": 0.0}, ParameterError, "rho"),
         ({"n_draws": 1}, ParameterError, "n_draws"),
+        ({"model": "net_"}, ParameterTypeError, "pass the estimator itself"),
         ({"model": "no model"}, ParameterTypeError, "nn.Module"),
         ({"model": nn.Linear(3, 1)}, ParameterError, "loss is needed"),
         ({"model": FlatMinimaTabNetRegressor()}, NotFittedError, "not fitted"),
@@ -162,5 +210,7 @@ def test_a_diverged_member_is_nan_and_the_others_are_not(fitted):
 )
 def test_bad_input_is_named(fitted, arguments, error, match):
     X, y = data()
+    if arguments.get("model") == "net_":
+        arguments = {"model": fitted.net_}
     with pytest.raises(error, match=match):
         sharpness(**{"model": fitted, "X": X, "y": y, **arguments})

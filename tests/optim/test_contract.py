@@ -217,6 +217,10 @@ def test_dropout_masks_agree_between_the_passes_of_sam():
     assert torch.equal(*masks)
 
 
+def test_a_default_base_can_be_set_by_its_parameters():
+    assert SAM().set_params(base__momentum=0.5, rho=0.2).base.momentum == 0.5
+
+
 def test_rho_of_a_group_scales_its_share_of_one_common_direction():
     a = torch.ones(2, dtype=torch.float64, requires_grad=True)
     b = torch.ones(2, dtype=torch.float64, requires_grad=True)
@@ -265,6 +269,8 @@ def test_names_are_sorted_and_each_gives_a_recipe():
         (lambda: get(3), ParameterTypeError, "recipe"),
         (lambda: SAM(rho=-1).build(module()), ParameterError, "rho"),
         (lambda: SAM(base=SAM()).build(module()), ParameterTypeError, "one gradient per step"),
+        (lambda: SAM(base="adam").build(module()), ParameterTypeError, "base must be a recipe"),
+        (lambda: EntropySGD(L="5").gradients_per_step, ParameterTypeError, "L must be an integer"),
         (lambda: SGD(momentum=1.0).build(module()), ParameterError, "momentum"),
         (lambda: SGD().build(module(), lr=float("nan")), ParameterError, "lr"),
         (lambda: Adam(betas=(0.9,)).build(module()), ParameterError, "betas"),

@@ -20,6 +20,10 @@ TWINS = {
         lambda g, w, n: twin.descend(g, w, n, twin.sgd_rule(0.1, 0.8, True, 0.01)),
     ),
     "adam": (Adam(), lambda g, w, n: twin.descend(g, w, n, twin.adam_rule(0.1, weight_decay=0.01))),
+    "adam, other betas": (
+        Adam(betas=(0.5, 0.7), eps=1e-2),
+        lambda g, w, n: twin.descend(g, w, n, twin.adam_rule(0.1, (0.5, 0.7), 1e-2, 0.01)),
+    ),
     "sam": (SAM(rho=0.3), lambda g, w, n: twin.sam(g, w, n, twin.sgd_rule(0.1, weight_decay=0.01), 0.3)),
     "sam over momentum": (
         SAM(rho=0.3, base=Momentum()),
@@ -46,18 +50,12 @@ def test_twenty_steps_equal_the_numpy_twin(name, batch_norm):
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_entropy_sgd_equals_the_numpy_twin(batch_norm, momentum, nesterov):
     net = module(batch_norm)
-    values = {"L": 4, "inner_lr": 0.1, "gamma0": 0.5, "gamma1": 0.1, "alpha": 0.75}
+    values = {"L": 4, "inner_lr": 0.1, "gamma0": 0.5, "gamma1": 0.1, "gamma_max": 0.7, "alpha": 0.75}
     recipe = EntropySGD(**values, noise=0.0, momentum=momentum, nesterov=nesterov)
-    expected = twin.entropy_sgd(
-        gradient_of(module(batch_norm)),
-        flat(net).numpy(),
-        6,
-        0.7,
-        momentum=momentum,
-        nesterov=nesterov,
-        **values,
-    )
-    train(net, recipe.build(net, lr=0.7), 6)
+    start = flat(net).numpy()
+    style = {"momentum": momentum, "nesterov": nesterov, "weight_decay": 0.01}
+    expected = twin.entropy_sgd(gradient_of(module(batch_norm)), start, 6, 0.7, **style, **values)
+    train(net, recipe.build(net, lr=0.7, weight_decay=0.01), 6)
     np.testing.assert_allclose(flat(net).numpy(), expected, rtol=0, atol=1e-12)
 
 
@@ -133,6 +131,12 @@ def test_langevin_noise_has_the_variance_of_its_recursion():
     expected = 0.1 * 0.2**2 * (1 + factor + factor**2)
     assert w.var(dim=1).tolist() == pytest.approx([expected] * 2, rel=0.03)
     assert abs(torch.corrcoef(w.detach())[0, 1]) < 0.03
+
+
+def test_a_long_run_does_not_diverge_as_the_scope_grows():
+    problem = Quadratics(0)
+    problem.train(EntropySGD(gamma1=0.1, noise=0.0).build([problem.w]), 300)
+    assert problem.w.abs().max() < 1e-3
 
 
 def test_scope_grows_with_every_step():

@@ -49,12 +49,14 @@ def sam(gradient, w, n_steps, rule, rho):
     return w
 
 
-def entropy_sgd(gradient, w, n_steps, lr, L, inner_lr, gamma0, gamma1, alpha, momentum, nesterov):
+def entropy_sgd(
+    gradient, w, n_steps, lr, L, inner_lr, gamma0, gamma1, gamma_max, alpha, momentum, nesterov, weight_decay
+):
     for t in range(n_steps):
-        gamma = gamma0 * (1 + gamma1) ** t
+        gamma = min(gamma0 * (1 + gamma1) ** t, gamma_max)
         walker, mean, buffer = w.copy(), w.copy(), None
         for _ in range(L):
-            g = gradient(walker)
+            g = gradient(walker) + weight_decay * walker
             if momentum:
                 buffer = g.copy() if buffer is None else momentum * buffer + g
                 g = g + momentum * buffer if nesterov else buffer
