@@ -43,8 +43,8 @@ assert len({est.n_gradient_evaluations_ for est in fits.values()}) == 1
 # %%
 # How well they predict, and what they attend to
 # ----------------------------------------------
-# AP-lift is 0 for a random ranking and 1 for a perfect one. The best predictor of new rows of the same kind
-# uses the Markov blanket, effects included; that is why the three truths stand side by side.
+# AP-lift is 0 on average for a random ranking and 1 for a perfect one. The best predictor of new rows of the
+# same kind uses the Markov blanket, effects included; that is why the three truths stand side by side.
 
 rows = {}
 for name, est in fits.items():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flatcausal import __version__
 from flatcausal.exceptions import FlatCausalError, ParameterError, StoreError
@@ -22,8 +21,46 @@ if TYPE_CHECKING:
 
     from flatcausal.study import StudyDesign
 
+# click's UsageError, whether typer brings its own copy of click or not.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+class _Sentences(TyperGroup):
+    """Ends every error as one sentence: 2 for what the user can mend, 1 for what only we can."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            _end_usage(error)
+            code = 2
+        except FlatCausalError as error:
+            _say(str(error))
+            code = 2
+        except Exception as error:
+            _say(
+                f"an error that should not occur, {type(error).__name__}: {str(error).rstrip('.')}; "
+                "please report it with the command that you ran."
+            )
+            code = 1
+        sys.exit(code or 0)
+
+
+def _end_usage(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    path = error.ctx.command_path if error.ctx else "flatcausal"
+    _say(f"{error.format_message().rstrip('.')}; see `{path} --help`.")
+
+
+def _say(message: str) -> None:
+    typer.echo(f"flatcausal: {' '.join(message.split())}", err=True)
+
+
 app = typer.Typer(
     name="flatcausal",
+    cls=_Sentences,
     help="Do flat minima rely on causes? Run the comparison, and read its report.",
     no_args_is_help=True,
     add_completion=False,
@@ -74,17 +111,12 @@ def study(
 
     Interrupt it when you like: the same command with the same store resumes.
     """
-    with _errors_as_sentences():
+    with _interrupted_in_a_sentence():
         if report is not None:
             _check_writable(report, store)
         chosen = _choose_design(design, preset, _table(data, target, graph))
         frame = _run(chosen, store, n_jobs, quiet)
-        described = {
-            **chosen.to_dict(),
-            "version": __version__,
-            "command": shlex.join(["flatcausal", *sys.argv[1:]]),
-        }
-        _conclude(frame, described, report, quiet)
+        _conclude(frame, _described(chosen, store), report, quiet)
 
 
 @app.command("report")
@@ -93,11 +125,15 @@ def report_command(
     report: Annotated[Path, typer.Option(metavar="FILE", help="Write this HTML page.")],
 ) -> None:
     """Write the report of the cells that a store holds so far."""
-    with _errors_as_sentences():
+    with _interrupted_in_a_sentence():
         _check_writable(report, store)
         from flatcausal.study import load_design, load_records
 
-        _conclude(load_records(store), load_design(store), report, quiet=False)
+        frame, design = load_records(store), load_design(store)
+        if frame.empty:
+            command = design.get("command", f"flatcausal study DESIGN.toml --store {store}")
+            raise StoreError(f"The store {store} holds no finished cell yet; run `{command}` first.")
+        _conclude(frame, design, report, quiet=False)
 
 
 def _table(data: Path | None, target: str | None, graph: Path | None) -> dict[str, Any] | None:
@@ -126,6 +162,20 @@ def _choose_design(path: Path | None, preset: str | None, table: dict[str, Any] 
     return StudyDesign.preset(preset or "quick", data=table)
 
 
+def _command() -> str:
+    return shlex.join(["flatcausal", *sys.argv[1:]])
+
+
+def _described(design: StudyDesign, store: str) -> dict[str, Any]:
+    """Return the design as stored: with the version and the command that began the study."""
+    from flatcausal.study import load_design
+
+    try:
+        return load_design(store)
+    except StoreError:  # a store in memory is gone by now
+        return {**design.to_dict(), "version": __version__, "command": _command()}
+
+
 def _run(design: StudyDesign, store: str, n_jobs: int | None, quiet: bool) -> pd.DataFrame:
     import joblib
 
@@ -133,19 +183,20 @@ def _run(design: StudyDesign, store: str, n_jobs: int | None, quiet: bool) -> pd
 
     n_jobs = joblib.cpu_count() if n_jobs is None else n_jobs
     with _progress(quiet) as progress:
-        return run_study(design, store, n_jobs=n_jobs, progress=progress)
+        return run_study(design, store, n_jobs=n_jobs, progress=progress, command=_command())
 
 
 def _conclude(frame: pd.DataFrame, design: dict[str, Any], path: Path | None, quiet: bool) -> None:
     from flatcausal.study import conclusion, report, summary_table
 
     if path is not None:
-        command = shlex.join(["flatcausal", *sys.argv[1:]])
-        report(frame, {**design, "command": command, "version": __version__}, path)
+        report(frame, design, path)
     if quiet:
         return
     _print_table(summary_table(frame, design))
-    typer.echo(conclusion(frame, design))
+    answer = conclusion(frame, design)
+    if answer:
+        typer.echo(answer)
     if path is not None:
         typer.echo(f"The report is in {path}.")
 
@@ -215,14 +266,9 @@ def _check_writable(report: Path, store: str) -> None:
 
 
 @contextmanager
-def _errors_as_sentences() -> Iterator[None]:
+def _interrupted_in_a_sentence() -> Iterator[None]:
     try:
         yield
-    except FlatCausalError as error:
-        typer.echo(f"flatcausal: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo(
-            "flatcausal: interrupted; what is finished is stored, and the same command resumes.", err=True
-        )
+        _say("interrupted; what is finished is stored, and the same command resumes.")
         raise typer.Exit(130) from None

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import flatcausal
 from flatcausal.cli import app
-from flatcausal.study import load_records
+from flatcausal.study import load_design, load_records
 from tests.study.designs import write_table
 
 TINY = """
@@ -60,12 +60,19 @@ def folder(tmp_path, monkeypatch) -> Path:
         "noedges.csv": "a;b\n",
         "words.csv": "a,y\n1,low\n2,high\n3,low\n4,low\n",
         "hole.csv": "a,y\n1,2\n,3\n4,5\n6,7\n",
+        "semi.csv": "a;y\n1;2\n",
+        "few.csv": "a,y\n" + "".join(f"{i},{i}\n" for i in range(36)),
+        "control.toml": 'control = ["sgd"]\n',
+        "kind.toml": "data = {kind = [1]}\n",
+        "twice.toml": 'optimizers = ["sgd", "sgd"]\n',
+        "word.toml": 'optimizers = "sgd"\n',
         "text.txt": "a,y\n1,2\n",
         "nostore.db": "this is no database, only text",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "latin.toml").write_bytes("name = 'Größe'".encode("latin-1"))
+    (tmp_path / "latin.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
     (tmp_path / "afolder").mkdir()
     return tmp_path
 
@@ -94,6 +101,13 @@ BAD = {
     "target not numeric": ("study --data words.csv --target y --store s.db", "target column 'y'"),
     "missing value": ("study --data hole.csv --target y --store s.db", "column 'a'"),
     "not a table": ("study --data text.txt --target y --store s.db", ".csv or a .parquet"),
+    "semicolons": ("study --data semi.csv --target y --store s.db", "save it with commas"),
+    "latin-1": ("study --data latin.csv --target y --store s.db", "save it as UTF-8"),
+    "too few test rows": ("study --data few.csv --target y --store s.db", "leaves 9 for testing"),
+    "control is a list": ("study control.toml --store s.db", "control must be a text"),
+    "kind is a list": ("study kind.toml --store s.db", "data.kind must be a text"),
+    "an optimizer twice": ("study twice.toml --store s.db", "optimizers names 'sgd' twice"),
+    "optimizers is a word": ("study word.toml --store s.db", "write ['sgd']"),
     "no such graph": ("study --data table.csv --target y --graph gone.csv --store s.db", "gone.csv"),
     "cyclic graph": ("study --data table.csv --target y --graph cycle.csv --store s.db", "cycle"),
     "unknown node": ("study --data table.csv --target y --graph stranger.csv --store s.db", "'someone'"),
@@ -131,11 +145,79 @@ def test_a_store_made_by_another_design_is_refused(folder):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["study", "study --store", "report --store s.db", "sudy", "study --nope"])
-def test_usage_errors_are_typer_s_own(command):
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("study", "'--store'"),
+        ("study --store", "'--store' requires an argument"),
+        ("report --store s.db", "'--report'"),
+        ("sudy", "'sudy'"),
+        ("study --nope", "--nope"),
+        ("study --store s.db --n-jobs x", "'--n-jobs'"),
+        ("study d.toml --data --store x.db", "'--store'"),
+    ],
+)
+def test_usage_errors_are_one_sentence(command, words):
     result = invoke(*command.split())
     assert result.exit_code == 2
-    assert "Traceback" not in result.output
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("flatcausal: ")
+    assert words in result.stderr
+    assert "--help`." in result.stderr
+
+
+def test_without_a_command_the_help_is_shown():
+    result = invoke()
+    assert result.exit_code == 2
+    assert "study" in result.output
+    assert "flatcausal: " not in result.output
+
+
+def test_an_error_that_should_not_occur_is_one_sentence_and_exit_code_1(folder, monkeypatch):
+    def fail(*_, **__):
+        raise KeyError("x\ny")
+
+    monkeypatch.setattr("flatcausal.study.run_study", fail, raising=False)
+    result = invoke("study", "tiny.toml", "--store", "s.db")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "KeyError" in result.stderr
+    assert "please report it" in result.stderr
+
+
+def test_a_report_shows_the_study_s_own_command_and_version(folder, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["flatcausal", "study", "tiny.toml", "--store", "s.db"])
+    monkeypatch.setattr("flatcausal.study._store.__version__", "0.0.7")
+    assert invoke("study", "tiny.toml", "--store", "s.db", "--n-jobs", 1, "--quiet").exit_code == 0
+    monkeypatch.setattr("sys.argv", ["flatcausal", "report", "--store", "s.db"])
+    assert invoke("report", "--store", "s.db", "--report", "r.html").exit_code == 0
+    page = (folder / "r.html").read_text("utf-8")
+    assert "<code>flatcausal study tiny.toml --store s.db</code>" in page
+    assert "flatcausal 0.0.7" in page
+    assert "flatcausal report" not in page
+    again = "name = 'Other'\ncontrol = 'sam'\n" + (folder / "tiny.toml").read_text()
+    (folder / "other.toml").write_text(again)
+    assert invoke("study", "other.toml", "--store", "s.db", "--n-jobs", 1, "--quiet").exit_code == 0
+    design = load_design(folder / "s.db")
+    assert (design["name"], design["control"]) == ("Other", "sam")
+
+
+def test_one_optimizer_is_followed_by_no_blank_line(folder):
+    (folder / "one.toml").write_text((folder / "tiny.toml").read_text().replace('"sgd", "sam"', '"sgd"'))
+    result = invoke("study", "one.toml", "--store", "s.db", "--n-jobs", 1)
+    assert result.exit_code == 0
+    assert "" not in result.stdout.splitlines()
+
+
+def test_a_store_without_finished_cells_says_what_to_run(folder, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flatcausal.study._run._compute", stop)
+    assert invoke("study", "tiny.toml", "--store", "s.db").exit_code == 130
+    result = invoke("report", "--store", "s.db", "--report", "r.html")
+    assert result.exit_code == 2
+    assert "The store s.db holds no finished cell yet; run `flatcausal" in result.stderr
 
 
 def test_version():

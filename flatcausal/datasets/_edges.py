@@ -60,7 +60,10 @@ def _edges(name: str, rows: list[list[str]]) -> list[tuple[str, str]]:
     cells = [[cell.strip() for cell in row] for row in rows]
     if not cells or [cell.lower() for cell in cells[0]] != _HEADER:
         found = ",".join(cells[0]) if cells else ""
-        raise DataError(f"the edge file {name} must start with the header 'from,to', got {found!r}.")
+        raise DataError(
+            f"the edge file {name} must start with the header 'from,to', got {found!r}: "
+            f"name its two columns so."
+        )
     edges = []
     for line, row in enumerate(cells[1:], start=2):
         if not any(row):

@@ -113,8 +113,14 @@ def average_precision(importances: ArrayLike, truth: ArrayLike, *, signed: bool 
 def ap_lift(importances: ArrayLike, truth: ArrayLike, *, signed: bool = False) -> float:
     r"""Average precision rescaled so that chance is 0 and a perfect ranking is 1.
 
-    .. math:: \frac{AP - \pi}{1 - \pi}, \qquad \pi = \text{share of true features}
+    .. math:: \frac{AP - E}{1 - E}, \qquad
+              E = \frac1n \left[ H_n + \frac{k - 1}{n - 1} (n - H_n) \right], \qquad
+              H_n = \sum_{i=1}^n \frac1i
 
+    where :math:`E` is the expected average precision of a random order of :math:`n` features of which
+    :math:`k` are true: a true feature at rank :math:`i` has precision :math:`1/i` by itself and
+    :math:`(i-1)(k-1)/(i(n-1))` by the others before it, averaged over :math:`i`. It is exact for a
+    ranking without ties (all features tied reach the share of true features, which is below it).
     Comparable between graphs with different numbers of causes.
 
     Parameters
@@ -140,15 +146,21 @@ def ap_lift(importances: ArrayLike, truth: ArrayLike, *, signed: bool = False) -
 
     Examples
     --------
-    Average precision 5/6 at prevalence 2/5:
+    Average precision 5/6, where a random order of 2 true features among 5 reaches 0.5925:
 
     >>> from flatcausal.metrics import ap_lift
     >>> round(ap_lift([0.5, 0.2, 0.2, 0.1, 0.0], [True, False, True, False, False]), 4)
-    0.7222
+    0.591
     """
     values = check_importances(importances, signed=signed)
     mask = check_truth(truth, len(values))
-    prevalence = float(np.mean(mask))
-    if prevalence in (0.0, 1.0):
+    if mask.all() or not mask.any():
         return float("nan")
-    return (average_precision(values, mask) - prevalence) / (1.0 - prevalence)
+    chance = _expected_average_precision(len(mask), int(mask.sum()))
+    return (average_precision(values, mask) - chance) / (1.0 - chance)
+
+
+def _expected_average_precision(n_features: int, n_true: int) -> float:
+    """Average precision of a random order, in expectation."""
+    harmonic = float(np.sum(1.0 / np.arange(1, n_features + 1)))
+    return (harmonic + (n_true - 1) / (n_features - 1) * (n_features - harmonic)) / n_features

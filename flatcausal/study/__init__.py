@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flatcausal.study._presets import preset_names, preset_text
     from flatcausal.study._report import report, summary_table
     from flatcausal.study._run import run_study
+    from flatcausal.study._splits import compare_splits
     from flatcausal.study._statistics import compare, relate, summarize
     from flatcausal.study._store import load_design, load_records, open_store
     from flatcausal.study._synthetic import DlcausalData, SyntheticData
@@ -28,6 +29,7 @@ __all__ = [
     "TableData",
     "Training",
     "compare",
+    "compare_splits",
     "conclusion",
     "load_design",
     "load_records",
@@ -49,6 +51,7 @@ _HOMES = {
     "_presets": ("preset_names", "preset_text"),
     "_report": ("report", "summary_table"),
     "_run": ("run_study",),
+    "_splits": ("compare_splits",),
     "_statistics": ("compare", "relate", "summarize"),
     "_store": ("load_design", "load_records", "open_store"),
     "_synthetic": ("DlcausalData", "SyntheticData"),

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flatcausal.study._headlines import SHARPNESS, TRAIN_LOSS, TRUTHS, Headline, difference, listed
+from flatcausal.study._headlines import SHARPNESS, TRAIN_LOSS, TRUTHS, Headline, difference, listed, present
+
+_SPLITS = (
+    "The random splits of one table share rows, so the test is Nadeau and Bengio's corrected resampled t; "
+    "more splits would add little evidence, and all this speaks of this table only."
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,25 @@ def find(headline: Headline, comparison: pd.DataFrame) -> Finding:
     )
 
 
-def answer(findings: Mapping[str, Finding], control: str, has_graph: bool) -> list[str]:
+def truth_sentence(frame: pd.DataFrame) -> str:
+    """Say what is not known of the target's parents; empty where recovery of them is scored."""
+    if not any(truth.key in frame for truth in TRUTHS):
+        return (
+            "These data come without a causal graph, so whether an importance points at a cause cannot be "
+            "measured on them; what follows is about error, flatness and the spread of importances."
+        )
+    precision = frame.get("average_precision_parents")
+    healthy = "status" not in frame or (frame["status"] != "diverged").to_numpy().any()
+    if precision is None or present(frame, TRUTHS[:1]) or not healthy:
+        return ""
+    if precision.notna().any():
+        return "Every feature is a parent of the target in the given graph, so there is no ranking to judge."
+    return "The target has no parents in the given graph, so ranking them cannot be scored."
+
+
+def answer(
+    findings: Mapping[str, Finding], control: str, truth: str = "", *, is_table: bool = False
+) -> list[str]:
     """Return the sentences that answer whether flat minima find causes here.
 
     Parameters
@@ -65,8 +88,10 @@ def answer(findings: Mapping[str, Finding], control: str, has_graph: bool) -> li
         By metric; empty where there is nothing to compare.
     control : str
         The optimizer with which the others were compared.
-    has_graph : bool
-        Whether the truth about causes is known.
+    truth : str, default=""
+        What :func:`truth_sentence` says.
+    is_table : bool, default=False
+        Whether the blocks are random splits of a user's table.
 
     Returns
     -------
@@ -75,17 +100,14 @@ def answer(findings: Mapping[str, Finding], control: str, has_graph: bool) -> li
     """
     flatness = findings.get(SHARPNESS.key)
     parents = findings.get(TRUTHS[0].key)
-    sentences = []
-    if not has_graph:
-        sentences.append(
-            "These data come without a causal graph, so whether an importance points at a cause cannot be "
-            "measured on them; what follows is about error, flatness and the spread of importances."
-        )
+    sentences = [truth] if truth else []
     if flatness is None:
         return sentences
-    sentences.append(_flatness_sentence(flatness, control))
+    unit = "random splits" if is_table else "data sets"
+    sentences.append(_flatness_sentence(flatness, control, unit))
     if parents is not None:
-        sentences.append(_conclusion(flatness, parents, control))
+        name = "the parents in the given graph" if is_table else "the true parents"
+        sentences.append(_conclusion(flatness, parents, control, name, unit))
     loss = findings.get(TRAIN_LOSS.key)
     unequal = [
         label for label in flatness.higher + flatness.lower if loss and label in loss.higher + loss.lower
@@ -95,10 +117,19 @@ def answer(findings: Mapping[str, Finding], control: str, has_graph: bool) -> li
             f"Beware: the training loss of {listed(unequal)} differs from that of {control} as well, "
             "and sharpness at unequal training loss misleads."
         )
+    sentences.append("Each optimizer ran at its own learning rate, which may be part of any difference.")
+    if is_table:
+        sentences.append(_SPLITS)
     return sentences
 
 
-def _flatness_sentence(flatness: Finding, control: str) -> str:
+def _flatness_sentence(flatness: Finding, control: str, unit: str) -> str:
+    if not flatness.lower and not flatness.higher and flatness.too_few:
+        few = listed(flatness.too_few)
+        return (
+            f"There are too few {unit} to show whether {few} ended in flatter or sharper minima "
+            f"than {control}."
+        )
     if not flatness.lower and not flatness.higher:
         return f"No optimizer was shown to end in flatter or sharper minima than {control}."
     if not flatness.lower:
@@ -107,7 +138,7 @@ def _flatness_sentence(flatness: Finding, control: str) -> str:
     return f"{text}; {listed(flatness.higher)} ended in sharper ones." if flatness.higher else f"{text}."
 
 
-def _conclusion(flatness: Finding, parents: Finding, control: str) -> str:
+def _conclusion(flatness: Finding, parents: Finding, control: str, name: str, unit: str) -> str:
     flatter = flatness.lower
     if not flatter:
         return (
@@ -116,12 +147,17 @@ def _conclusion(flatness: Finding, parents: Finding, control: str) -> str:
         )
     better = [label for label in flatter if label in parents.higher]
     worse = [label for label in flatter if label in parents.lower]
-    open_ = [label for label in flatter if label not in better + worse]
+    few = [label for label in flatter if label in parents.too_few]
+    open_ = [label for label in flatter if label not in better + worse + few]
     sentences = []
     if better:
-        sentences.append(f"{listed(better)} also ranked the true parents higher.")
+        sentences.append(f"{listed(better)} also ranked {name} higher.")
     if worse:
-        sentences.append(f"{listed(worse)} ranked the true parents lower.")
+        sentences.append(f"{listed(worse)} ranked {name} lower.")
     if open_:
-        sentences.append(f"For {listed(open_)}, no difference in ranking the true parents was shown.")
+        sentences.append(f"For {listed(open_)}, no difference in ranking {name} was shown.")
+    if few:
+        sentences.append(
+            f"For {listed(few)}, there are too few {unit} to show a difference in ranking {name}."
+        )
     return " ".join(sentences)

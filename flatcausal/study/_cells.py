@@ -171,8 +171,9 @@ def _member(columns: Mapping[str, np.ndarray], member: int, estimator: Any, samp
 
 
 def _risks(estimator: Any, sample: Sample) -> dict[str, np.ndarray]:
-    """Errors as fractions of the target's variance in the test rows, in every environment."""
-    variance = np.var(sample.y_test)
+    """Errors as fractions of the target's variance in training and test rows, in every environment."""
+    # A few test rows would make the scale a matter of luck; for a table, this is the whole of it.
+    variance = np.var(np.concatenate([sample.y_train, sample.y_test]))
     risks = {"iid_risk": _normalised_mse(estimator, sample.X_test, sample.y_test, variance)}
     if sample.environments:
         shifted = np.stack([_normalised_mse(estimator, X, y, variance) for X, y in sample.environments])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from flatcausal.study._answer import answer, find
+from flatcausal.study._answer import answer, find, truth_sentence
 from flatcausal.study._headlines import SHARPNESS, TRAIN_LOSS, TRUTHS, present
-from flatcausal.study._statistics import compare
+from flatcausal.study._splits import compare_as_designed
 
 
 def conclusion(frame: pd.DataFrame, design: Mapping[str, Any]) -> str:
@@ -36,13 +36,14 @@ def conclusion(frame: pd.DataFrame, design: Mapping[str, Any]) -> str:
     ...     "block": blocks * 2, "optimizer": ["sam"] * 8 + ["sgd"] * 8,
     ...     "sharpness_adaptive": [1.0, 1.1] * 4 + [1.1, 1.0] * 4,
     ... })
-    >>> conclusion(frame, {"control": "sgd", "data": {"kind": "table"}}).split(". ")[-1]
-    'No optimizer was shown to end in flatter or sharper minima than sgd.'
+    >>> conclusion(frame, {"control": "sgd", "data": {"kind": "synthetic"}}).split(". ")[1]
+    'No optimizer was shown to end in flatter or sharper minima than sgd'
     """
     control = design.get("control")
     labels = set(frame["optimizer"])
     if control is None or control not in labels or len(labels) < 2:
         return ""
     needed = present(frame, (SHARPNESS, TRUTHS[0], TRAIN_LOSS))
-    findings = {headline.key: find(headline, compare(frame, headline.key, control)) for headline in needed}
-    return " ".join(answer(findings, control, bool(present(frame, TRUTHS))))
+    findings = {h.key: find(h, compare_as_designed(frame, h.key, design)) for h in needed}
+    is_table = design.get("data", {}).get("kind") == "table"
+    return " ".join(answer(findings, control, truth_sentence(frame), is_table=is_table))

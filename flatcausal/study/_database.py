@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -41,6 +42,20 @@ def file_of(url: sa.URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
         return None
     return Path(database)
+
+
+def readable(url: sa.URL, path: Path) -> sa.URL:
+    """Return the address by which a SQLite file can be read, also where nothing may be written.
+
+    SQLite keeps two files beside one in WAL mode, even to read it. Where it may not make them,
+    the file is opened as one that does not change, unless such a file already holds newer rows.
+    """
+    newer = path.with_name(f"{path.name}-wal")
+    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    if writable or (newer.exists() and newer.stat().st_size):
+        return url
+    options = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return sa.URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query=options)
 
 
 def make_folder(path: Path, name: str) -> None:

@@ -105,7 +105,7 @@ class StudyDesign:
     def _checked_control(self) -> str:
         if self.control is None:
             return "sgd" if "sgd" in self.optimizers else next(iter(self.optimizers))
-        if self.control not in self.optimizers:
+        if check_text("control", self.control) not in self.optimizers:
             hint = closest(str(self.control), self.optimizers)
             raise DesignError(f"control = {self.control!r} is not one of the optimizers; {hint}")
         return self.control
@@ -214,7 +214,7 @@ def _data_source(value: Any) -> DataSource:
     if isinstance(value, tuple(_KINDS.values())):
         return value
     kind = check_mapping("data", value).get("kind", "table" if "file" in value else "synthetic")
-    if kind not in _KINDS:
+    if check_text("data.kind", kind) not in _KINDS:
         raise DesignError(f"data.kind must be one of {', '.join(_KINDS)}, got {kind!r}.")
     return _KINDS[kind].from_dict({key: entry for key, entry in value.items() if key != "kind"})
 

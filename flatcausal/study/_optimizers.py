@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -31,8 +31,12 @@ def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, di
     dict
         label -> ``{"name": ..., "lr": ..., <parameter>: ..., "base": {...}}``.
     """
+    if isinstance(given, str):
+        raise DesignError(
+            f"optimizers must be a list of names or one table each, got {given!r}; write [{given!r}]."
+        )
     if isinstance(given, (list, tuple)):
-        given = {check_text("optimizers", name): name for name in given}
+        given = _by_name(given)
     resolved = {}
     for label, value in check_mapping("optimizers", given).items():
         resolved[label] = _resolve(f"optimizers.{check_text('optimizers', label)}", label, value, shared)
@@ -40,6 +44,18 @@ def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, di
         raise DesignError("optimizers must name at least one optimizer, for example ['sgd', 'sam'].")
     _refuse_twins(resolved, shared)
     return resolved
+
+
+def _by_name(names: Sequence[object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in names:
+        label = check_text("optimizers", name)
+        if label in found:
+            raise DesignError(
+                f"optimizers names {label!r} twice; drop one, or give each its own table [optimizers.LABEL]."
+            )
+        found[label] = name
+    return found
 
 
 def recipe_of(optimizer: Mapping[str, Any]) -> Any:

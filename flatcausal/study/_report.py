@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from flatcausal.exceptions import StoreError
-from flatcausal.study._answer import answer, find
+from flatcausal.study._answer import answer, find, truth_sentence
 from flatcausal.study._block_means import check_frame
 from flatcausal.study._figures import difference_figure, population_figure
 from flatcausal.study._headlines import SHARPNESS, TRUTHS, WORST_CASE_RISK, number, present
-from flatcausal.study._statistics import compare, relate
+from flatcausal.study._splits import compare_as_designed, share_tested
+from flatcausal.study._statistics import relate
 from flatcausal.study._tables import (
     difference_rows,
     held_equal,
@@ -80,9 +81,10 @@ def _content(frame: pd.DataFrame, design: Mapping[str, Any]) -> dict[str, Any]:
     truths = present(frame, TRUTHS)
     control = design.get("control")
     comparable = control in labels and len(labels) > 1
-    comparisons = {h.key: compare(frame, h.key, control) for h in headlines} if comparable else {}
+    comparisons = {h.key: compare_as_designed(frame, h.key, design) for h in headlines} if comparable else {}
     findings = {h.key: find(h, comparisons[h.key]) for h in headlines if comparable}
-    is_table = design.get("data", {}).get("kind") == "table"
+    is_table = share_tested(design) is not None
+    truth = truth_sentence(frame)
     return {
         "name": design.get("name", "study"),
         "version": design.get("version", ""),
@@ -96,7 +98,8 @@ def _content(frame: pd.DataFrame, design: Mapping[str, Any]) -> dict[str, Any]:
         "n_runs": len(frame),
         "n_missing": len(labels) * frame["block"].nunique()
         - len(frame[["block", "optimizer"]].drop_duplicates()),
-        "sentences": answer(findings, str(control), bool(truths)),
+        "sentences": answer(findings, str(control), truth, is_table=is_table),
+        "truth": truth,
         "findings": [findings[h.key] for h in truths or headlines if comparable],
         "has_truth": bool(truths),
         "has_environments": WORST_CASE_RISK in headlines,
@@ -104,7 +107,7 @@ def _content(frame: pd.DataFrame, design: Mapping[str, Any]) -> dict[str, Any]:
         "optimizers": optimizer_rows(frame, design),
         "headlines": headlines,
         "results": result_rows(frame, design),
-        "relation": _relation(frame) if truths else None,
+        "relation": _relation(frame, is_table) if truths else None,
         "differences": [
             {
                 "headline": h,
@@ -120,12 +123,13 @@ def _content(frame: pd.DataFrame, design: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _relation(frame: pd.DataFrame) -> dict[str, Any] | None:
+def _relation(frame: pd.DataFrame, is_table: bool) -> dict[str, Any] | None:
     parents = TRUTHS[0]
     usable = present(frame, (SHARPNESS, parents))
     if len(usable) < 2 or frame[[SHARPNESS.key, parents.key]].dropna().empty:
         return None
     relation = relate(frame, SHARPNESS.key, parents.key)
+    unknown = (relation.ci_low, relation.ci_high) == (-1.0, 1.0)
     shown = relation.ci_low > 0 or relation.ci_high < 0
     return {
         "figure": population_figure(frame, SHARPNESS, parents),
@@ -133,6 +137,9 @@ def _relation(frame: pd.DataFrame) -> dict[str, Any] | None:
         "low": number(relation.ci_low),
         "high": number(relation.ci_high),
         "n_blocks": relation.n_blocks,
+        "n_optimizers": frame["optimizer"].nunique(),
+        "few": relation.n_blocks < 10 and not unknown,
+        "overlap": is_table and not unknown,
         "shown": shown,
         "flatter_is_better": relation.estimate < 0,
     }

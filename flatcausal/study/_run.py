@@ -27,6 +27,7 @@ def run_study(
     *,
     n_jobs: int = 1,
     progress: Progress | None = None,
+    command: str | None = None,
 ) -> pd.DataFrame:
     """Run every cell of a design that its store does not hold yet.
 
@@ -44,6 +45,8 @@ def run_study(
         depend on it. A ``joblib.parallel_config`` around the call chooses the backend.
     progress : callable, optional
         Called as ``progress(done, total)`` at the start and after every cell.
+    command : str, optional
+        How the study was started; kept in the store, and shown by its report.
 
     Returns
     -------
@@ -78,7 +81,8 @@ def run_study(
     if check_integer("n_jobs", n_jobs) == 0:
         raise ParameterError("n_jobs must be a number of processes, or -1 for every core, got 0.")
     cells = design.cells()
-    with open_store(store, design.to_dict(), design.id) as opened:
+    described = design.to_dict() if command is None else {**design.to_dict(), "command": command}
+    with open_store(store, described, design.id) as opened:
         finished = opened.finished()
         missing = sorted((cell for cell in cells if cell.id not in finished), key=lambda cell: -cell.cost)
         done = len(cells) - len(missing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,11 @@ from scipy import stats
 
 from flatcausal._random import RandomState, seed_sequence
 from flatcausal._validation import check_integer, check_real
-from flatcausal.exceptions import ParameterError
 from flatcausal.study._block_means import block_means, check_frame
+from flatcausal.study._pairs import PairedTest, compare_pairs
 from flatcausal.study._signed_rank import signed_rank
 
-_COLUMNS = [
-    "optimizer_a",
-    "optimizer_b",
-    "metric",
-    "n_blocks",
-    "mean_a",
-    "mean_b",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_holm",
-    "rank_biserial",
-    "verdict",
-    "note",
-]
+_SIGNED_RANK = PairedTest(signed_rank, least_p=lambda n: min(1.0, 2.0 ** (1 - n)), by_ranks=True)
 
 
 def compare(
@@ -45,7 +29,9 @@ def compare(
     are averaged first, because members that share a data set are no
     independent evidence about other data sets. Each pair is then compared by
     Wilcoxon's exact signed-rank test, with the confidence interval that the
-    same test gives, and Holm's correction over the rows of this call.
+    same test gives, and Holm's correction over the rows of this call; the
+    intervals themselves are not corrected. For random splits of one table,
+    which are no independent blocks, see :func:`compare_splits`.
 
     Parameters
     ----------
@@ -69,9 +55,9 @@ def compare(
         (infinite where so few blocks can show nothing), ``p``, ``p_holm``,
         ``rank_biserial`` (matched pairs, in [-1, 1]), ``verdict`` and
         ``note``. The verdict is "a higher" or "a lower" only if the interval
-        excludes zero and ``p_holm <= 1 - confidence``; otherwise "no
-        difference shown", which is no evidence that there is none, or "too
-        few blocks".
+        excludes zero and ``p_holm <= 1 - confidence``; "too few blocks" if
+        even the clearest result could not bring ``p_holm`` that low; otherwise
+        "no difference shown", which is no evidence that there is none.
 
     Raises
     ------
@@ -91,83 +77,7 @@ def compare(
     >>> row["optimizer_a"], row["verdict"], round(float(row["estimate"]), 3)
     ('sam', 'a lower', -0.25)
     """
-    check_real("confidence", confidence, low=0, high=1, open_low=True, open_high=True)
-    means, dropped = block_means(frame, metric)
-    labels = list(means.columns)
-    if len(labels) < 2:
-        raise ParameterError(
-            f"A comparison needs at least two optimizers, got {labels}; run the study with another one."
-        )
-    if control is None:
-        pairs = list(combinations(labels, 2))
-    elif control in labels:
-        pairs = [(label, control) for label in labels if label != control]
-    else:
-        raise ParameterError(f"control must be one of {', '.join(map(repr, labels))}, got {control!r}.")
-
-    alpha = 1 - confidence
-    table = pd.DataFrame([_pair(means, dropped, a, b, confidence) for a, b in pairs])
-    table["p_holm"] = holm(table["p"].to_numpy())
-    table["metric"] = metric
-    excludes = (table["ci_low"] > 0) | (table["ci_high"] < 0)
-    shown = excludes & (table["p_holm"] <= alpha)
-    few = np.isinf(table["ci_low"])
-    direction = np.where(table["estimate"] > 0, "a higher", "a lower")
-    table["verdict"] = np.where(few, "too few blocks", np.where(shown, direction, "no difference shown"))
-    table.loc[excludes & ~shown, "note"] += "; not shown after Holm's correction"
-    smallest = 2.0 ** (1 - table["n_blocks"]) * len(table)
-    hopeless = ~few & (smallest > alpha)
-    table.loc[hopeless, "note"] += f"; too few blocks to show a difference among {len(table)} comparisons"
-    table["note"] = table["note"].str.removeprefix("; ")
-    return table.reindex(columns=_COLUMNS)
-
-
-def _pair(means: pd.DataFrame, dropped: pd.DataFrame, a: str, b: str, confidence: float) -> dict:
-    both = means[[a, b]].dropna()
-    difference = both.to_numpy() @ [1.0, -1.0]
-    result = signed_rank(difference, confidence)
-    notes = []
-    missing = len(means) - len(both)
-    if missing:
-        notes.append(f"{_count(missing, 'block')} dropped: no finite run of one of the pair")
-    lost = int(dropped.loc[both.index, [a, b]].to_numpy().sum())
-    if lost:
-        notes.append(f"{_count(lost, 'run')} without a finite value left out")
-    if math.isinf(result.low):
-        notes.append("too few blocks for any two-sided test at this level")
-    sizes = np.abs(difference)
-    if len(sizes) and not sizes.any():
-        notes.append("identical on every block")
-    elif len(sizes) > 1 and np.ptp(difference) == 0:
-        notes.append("the same difference on every block")
-    elif len(np.unique(sizes)) < len(sizes) or not sizes.all():
-        notes.append("ties among the differences: the test is conservative")
-    return {
-        "optimizer_a": a,
-        "optimizer_b": b,
-        "n_blocks": len(both),
-        "mean_a": both[a].mean(),
-        "mean_b": both[b].mean(),
-        "estimate": result.estimate,
-        "ci_low": result.low,
-        "ci_high": result.high,
-        "p": result.p,
-        "rank_biserial": result.rank_biserial,
-        "note": "".join(f"; {note}" for note in notes),
-    }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's step-down adjusted p-values (Holm 1979)."""
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
-    return adjusted
+    return compare_pairs(frame, metric, control, confidence, _SIGNED_RANK)
 
 
 @dataclass(frozen=True)
@@ -181,7 +91,7 @@ class Relation:
     estimate : float
         Spearman's correlation; NaN where one of them does not vary.
     ci_low, ci_high : float
-        Bootstrap interval over blocks; (-1, 1) where the blocks are too few.
+        Bootstrap interval over blocks, the optimizers being fixed; (-1, 1) where the blocks are too few.
     n_blocks : int
         Blocks with at least two optimizers.
     """
@@ -203,12 +113,15 @@ def relate(
     n_resamples: int = 2000,
     random_state: RandomState = 0,
 ) -> Relation:
-    """Measure how two metrics go together over optimizers, within blocks.
+    """Measure how two metrics go together among these optimizers, within blocks.
 
     The runs of one optimizer on one block are averaged, each block's own
     mean is taken off, so that easy and hard data sets do not make a relation
     of their own, and Spearman's correlation is taken over what is left. The
-    interval is a percentile bootstrap over blocks.
+    interval is a percentile bootstrap over blocks; the optimizers stay fixed.
+    It speaks of other blocks among these optimizers, and not of other
+    optimizers: N optimizers are N points, and carry no more. For fewer than 10
+    blocks the interval is too narrow, and so it is for splits of one table.
 
     Parameters
     ----------
@@ -278,7 +191,13 @@ def _spearman(pairs: np.ndarray) -> float:
     return float((ranks[:, 0] * ranks[:, 1]).sum() / spread) if spread > 0 else math.nan
 
 
-def summarize(frame: pd.DataFrame, metrics: Sequence[str], *, confidence: float = 0.95) -> pd.DataFrame:
+def summarize(
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    test_share: float | None = None,
+) -> pd.DataFrame:
     """Summarize each optimizer: the mean of every metric over blocks, with its precision.
 
     Parameters
@@ -290,6 +209,9 @@ def summarize(frame: pd.DataFrame, metrics: Sequence[str], *, confidence: float 
         Numeric columns.
     confidence : float, default=0.95
         Level of the half widths.
+    test_share : float or None, default=None
+        Share of the rows that each block tests on, where the blocks are random splits of one
+        table: the half widths are then corrected as in :func:`compare_splits`.
 
     Returns
     -------
@@ -323,10 +245,11 @@ def summarize(frame: pd.DataFrame, metrics: Sequence[str], *, confidence: float 
         "n_runs": runs.size(),
         "diverged": runs["diverged"].mean(),
     }
+    ratio = 0.0 if test_share is None else test_share / (1 - test_share)
     for metric in metrics:
         means, _ = block_means(frame, metric)
         n = means.count()
         quantile = stats.t.ppf((1 + confidence) / 2, (n - 1).where(n > 1))
         columns[metric] = means.mean()
-        columns[f"{metric}_half_width"] = means.std() / np.sqrt(n) * quantile
+        columns[f"{metric}_half_width"] = means.std() * np.sqrt(1 / n + ratio) * quantile
     return pd.DataFrame(columns).rename_axis("optimizer")

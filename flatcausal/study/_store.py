@@ -22,6 +22,7 @@ from flatcausal.study._database import (
     make_engine,
     make_folder,
     parse_address,
+    readable,
     reading,
     refuse_foreign_file,
     writing,
@@ -139,12 +140,12 @@ class Store:
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(_ORDER))
 
     def design(self) -> dict[str, Any]:
-        """Return the design that the store was made for."""
+        """Return the design that the store was made for, and the ``version`` that made it."""
         with reading(self._engine, self._name) as connection:
-            text = connection.execute(sa.select(_study.c.design)).scalar()
-        if text is None:
+            row = connection.execute(sa.select(_study.c.design, _study.c.version)).first()
+        if row is None:
             raise _no_study(self._name)
-        return json.loads(text)
+        return {**json.loads(row.design), "version": row.version}
 
 
 def open_store(url_or_path: str | os.PathLike[str], design: Mapping[str, Any], design_id: str) -> Store:
@@ -157,7 +158,8 @@ def open_store(url_or_path: str | os.PathLike[str], design: Mapping[str, Any], d
         made), or the address of any database that SQLAlchemy knows, such as
         ``postgresql+psycopg://user@host/study``.
     design : dict
-        The design, in plain values; kept beside the results.
+        The design, in plain values; kept beside the results. Keys that decide no result, such as
+        ``name`` and ``control``, are brought up to date when the design is opened again.
     design_id : str
         The design's content hash; a store belongs to one design.
 
@@ -230,7 +232,8 @@ def load_design(store_url: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The design, in plain values.
+        The design, in plain values; with ``version``, that of the flatcausal which began the study,
+        and ``command``, if the study was begun by one.
 
     Raises
     ------
@@ -249,7 +252,7 @@ def _existing(url_or_path: str | os.PathLike[str]) -> Iterator[Store]:
         if not path.exists():
             raise StoreError(f"There is no store at {name}; run `flatcausal study --store {name}` first.")
         refuse_foreign_file(path, name)
-    engine = make_engine(url, name, write=False)
+    engine = make_engine(url if path is None else readable(url, path), name, write=False)
     try:
         with reading(engine, name) as connection:
             known = sa.inspect(connection).has_table(_study.name)
@@ -277,11 +280,24 @@ def _claim(engine: sa.Engine, design: Mapping[str, Any], design_id: str, name: s
         if stored is None:
             row = {"id": 1, "design_id": design_id, "design": _dumps(design)}
             connection.execute(sa.insert(_study), {**row, "version": __version__, "created": _now()})
+        elif stored.design_id == design_id:
+            _bring_up_to_date(connection, json.loads(stored.design), json.loads(_dumps(design)))
     if stored is not None and stored.design_id != design_id:
         raise StoreError(
             f"The store {name} was made by another design{_difference(json.loads(stored.design), design)}; "
             "choose another store, or delete this one."
         )
+
+
+def _bring_up_to_date(connection: sa.Connection, stored: dict[str, Any], given: dict[str, Any]) -> None:
+    """Take over what decides no result: titles, places of files; a command only with any of them."""
+    same = all(stored.get(key) == given.get(key) for key in {**stored, **given} if key != "command")
+    command = stored.get("command") if same else None
+    current = {**given, "command": command or given.get("command") or stored.get("command")}
+    if current["command"] is None:
+        del current["command"]
+    if current != stored:
+        connection.execute(sa.update(_study).values(design=_dumps(current)))
 
 
 def _difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:

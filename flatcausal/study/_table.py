@@ -19,6 +19,8 @@ from flatcausal.study._section import Section, check_text, checked, closest, int
 if TYPE_CHECKING:
     from flatcausal.datasets import FeatureRoles
 
+_MIN_TEST_ROWS = 10
+
 
 @dataclass(frozen=True)
 class TableData(Section):
@@ -68,22 +70,23 @@ class TableData(Section):
 
     def _n_test(self, n_rows: int) -> int:
         n_test = round(self.test_fraction * n_rows)
-        if not 2 <= n_test <= n_rows - 2:
+        if not _MIN_TEST_ROWS <= n_test <= n_rows - 2:
             raise DataError(
                 f"{self.file} has {n_rows} rows, and data.test_fraction = {self.test_fraction} leaves "
-                f"{n_test} for testing; give at least 2 rows to each side."
+                f"{n_test} for testing and {n_rows - n_test} for training; leave at least {_MIN_TEST_ROWS} "
+                "and 2, with more rows or another fraction."
             )
         return n_test
 
     def _read(self) -> tuple[pd.DataFrame, np.ndarray, FeatureRoles | None]:
         _check_digest(self.file, self.sha256)
         frame = _numeric(read_table(self.file), self.file, self.target)
-        self._n_test(len(frame))
         X, y = frame.drop(columns=self.target), frame[self.target].to_numpy()
         if np.ptp(y) == 0:
             raise DataError(
                 f"target column {self.target!r} of {self.file} is constant; choose one that varies."
             )
+        self._n_test(len(frame))
         return X, y, self._roles(list(X.columns))
 
     def _roles(self, features: list[str]) -> FeatureRoles | None:
@@ -109,11 +112,17 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: reading Parquet needs pyarrow; pip install 'flatcausal[parquet]'."
         ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not written in UTF-8; save it as UTF-8.") from error
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path} cannot be read as a {suffix} file ({reason}); mend the file.") from error
     if frame.shape[1] < 2:
-        raise DataError(f"{path} has {frame.shape[1]} column(s); it needs a target and at least one feature.")
+        only = str(frame.columns[0]) if frame.shape[1] else ""
+        cure = "; save it with commas between the columns" if ";" in only or "\t" in only else ""
+        raise DataError(
+            f"{path} has {frame.shape[1]} column(s); it needs a target and at least one feature{cure}."
+        )
     if frame.empty:
         raise DataError(f"{path} has a header and no rows; fill it.")
     return frame.set_axis([str(column) for column in frame.columns], axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from flatcausal.study._headlines import Headline, difference, number, plus_minus, present
+from flatcausal.study._splits import share_tested
 from flatcausal.study._statistics import summarize
 
 _SUMMARY = (
@@ -24,6 +25,11 @@ _KINDS = {
     "synthetic": "random causal graphs, drawn anew for each data set",
     "dlcausal": "random causal graphs, by the published protocol",
     "table": "one table, split at random into training and test rows",
+}
+_EXCEPTIONS = {
+    "entropy_sgd": "the schedule acts on its outer learning rate, the inner one stays constant, "
+    "and its momentum starts anew each step",
+    "gd": "one fixed order of rows, for its batch is the whole set",
 }
 N_FEATURES = 20
 
@@ -58,7 +64,7 @@ def summary_table(frame: pd.DataFrame, design: Mapping[str, Any]) -> pd.DataFram
     1       sam  0.2 ± 1.3
     """
     metrics = [key for key in _SUMMARY if key in frame and frame[key].notna().to_numpy().any()]
-    means = summarize(frame, metrics).loc[ordered_labels(frame, design)]
+    means = summarize(frame, metrics, test_share=share_tested(design)).loc[ordered_labels(frame, design)]
     table = pd.DataFrame({"optimizer": means.index})
     for key in metrics:
         pairs = zip(means[key], means[f"{key}_half_width"], strict=True)
@@ -94,6 +100,7 @@ def held_equal(frame: pd.DataFrame, design: Mapping[str, Any]) -> list[tuple[str
         ("Weight decay", _plain(training.get("weight_decay"))),
         ("Momentum", _momentum(training)),
         ("Network", settings(network)),
+        ("Exceptions", _exceptions(design)),
     ]
     return [(name, value) for name, value in rows if value]
 
@@ -109,6 +116,14 @@ def _budget(frame: pd.DataFrame, training: Mapping[str, Any]) -> str:
         f", the work of {training['epochs']} passes over the training rows" if "epochs" in training else ""
     )
     return f"{amount} mini-batch gradients for every run{passes}"
+
+
+def _exceptions(design: Mapping[str, Any]) -> str:
+    found = []
+    for label, optimizer in design.get("optimizers", {}).items():
+        name = optimizer.get("name") if isinstance(optimizer, Mapping) else str(optimizer)
+        found += [f"{label}: {_EXCEPTIONS[name]}"] if name in _EXCEPTIONS else []
+    return "; ".join([*found, "learning rates are each recipe's own"])
 
 
 def _momentum(training: Mapping[str, Any]) -> str:
@@ -170,7 +185,7 @@ def _span(values: np.ndarray) -> str:
 def result_rows(frame: pd.DataFrame, design: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return, for each optimizer, mean ± half width of every headline metric that has values."""
     headlines = present(frame)
-    means = summarize(frame, [headline.key for headline in headlines])
+    means = summarize(frame, [headline.key for headline in headlines], test_share=share_tested(design))
     return [
         {
             "label": label,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -28,11 +29,11 @@ def scored_truths(draw):
 @settings(max_examples=150, deadline=None)
 def test_equals_the_definition(case):
     values, truth = case
-    prevalence = sum(truth) / len(truth)
+    chance = twin.expected_average_precision(len(truth), sum(truth))
     precision = twin.average_precision(values, truth)
     assert auroc(values, truth) == pytest.approx(twin.auroc(values, truth))
     assert average_precision(values, truth) == pytest.approx(precision)
-    assert ap_lift(values, truth) == pytest.approx((precision - prevalence) / (1 - prevalence))
+    assert ap_lift(values, truth) == pytest.approx((precision - chance) / (1 - chance))
     if max(values) > 0:
         assert causal_mass(values, truth) == pytest.approx(twin.causal_mass(values, truth))
 
@@ -62,9 +63,16 @@ def test_chance_level():
     area, precision, lift, mass = np.mean(draws, axis=0)
     assert area == pytest.approx(0.5, abs=0.04)
     assert mass == pytest.approx(0.25, abs=0.02)
-    # AP of a random ranking lies a little above the prevalence at finite size.
-    assert 0.25 < precision < 0.36
-    assert lift == pytest.approx((precision - 0.25) / 0.75)
+    # AP of a random order lies above the prevalence.
+    assert precision == pytest.approx(twin.expected_average_precision(20, 5), abs=0.02)
+    assert lift == pytest.approx(0.0, abs=0.03)
+
+
+@pytest.mark.parametrize(("n_features", "n_true"), [(2, 1), (3, 1), (3, 2), (5, 2), (6, 1), (6, 3), (7, 6)])
+def test_ap_lift_is_zero_on_average_over_all_orders(n_features, n_true):
+    truths = [np.isin(np.arange(n_features), found) for found in combinations(range(n_features), n_true)]
+    scores = np.arange(n_features, 0, -1)
+    assert np.mean([ap_lift(scores, truth) for truth in truths]) == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0], [1, 1, 1]])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import combinations
+
 
 def auroc(values, truth):
     """Count the pairs that are in order."""
@@ -23,6 +26,13 @@ def average_precision(values, truth):
         total += (recall - recall_before) * sum(taken) / len(taken)
         recall_before = recall
     return total
+
+
+@cache
+def expected_average_precision(n_features, n_true):
+    """Average precision averaged over every place that the true features can take in an order."""
+    places = list(combinations(range(1, n_features + 1), n_true))
+    return sum(sum(i / place for i, place in enumerate(at, 1)) / n_true for at in places) / len(places)
 
 
 def causal_mass(values, truth):

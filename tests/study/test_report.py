@@ -10,10 +10,12 @@ import pytest
 
 from flatcausal.exceptions import DataError, StoreError
 from flatcausal.study._answer import answer, find
+from flatcausal.study._conclusion import conclusion
 from flatcausal.study._figures import difference_figure
 from flatcausal.study._headlines import SHARPNESS, TRUTHS, difference, number, plus_minus
 from flatcausal.study._report import report, summary_table
-from flatcausal.study._statistics import compare
+from flatcausal.study._splits import compare_splits
+from flatcausal.study._statistics import compare, summarize
 from flatcausal.study._tables import describe, difference_rows, held_equal
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -132,6 +134,9 @@ def test_no_difference_is_said_to_be_none_shown(design, tmp_path):
     assert words.count("no difference shown: sam, adam") == 3
     assert "no evidence that there is none" in words
     assert "over 8 data sets" in words
+    assert "Each optimizer ran at its own learning rate" in words
+    assert "the comparisons of one metric; 7 metrics are tested" in words
+    assert "resampled" not in words
 
 
 def test_a_difference_is_said_with_its_interval(design, tmp_path):
@@ -155,7 +160,7 @@ def test_a_difference_is_said_with_its_interval(design, tmp_path):
 def test_the_conclusion_follows_the_verdicts(shift, sharper, said):
     frame = records(shift=shift, sharper=sharper)
     findings = {h.key: find(h, compare(frame, h.key, "sgd")) for h in (SHARPNESS, TRUTHS[0])}
-    assert said in " ".join(answer(findings, "sgd", True))
+    assert said in " ".join(answer(findings, "sgd"))
 
 
 def test_each_verdict_has_its_own_word():
@@ -171,6 +176,70 @@ def test_few_blocks_claim_nothing(design, tmp_path):
     words = answer_of(page_of(records(shift=5.0, sharper=-5.0, n_blocks=4), design, tmp_path))
     assert words.count("too few data sets to show any: sam, adam") == 3
     assert "higher:" not in words
+
+
+def test_too_few_blocks_for_the_number_of_comparisons_is_said_in_the_answer(design, tmp_path):
+    labels = ("sgd", "sam", "adam", "gd", "entropy_sgd")
+    frame = records(shift=5.0, sharper=-5.0, n_blocks=6, labels=labels)
+    words = answer_of(page_of(frame, design, tmp_path))
+    assert "There are too few data sets to show whether sam, adam, gd and entropy_sgd ended in" in words
+    assert "No optimizer was shown" not in words
+    assert "too few data sets" in conclusion(frame, design)
+    few = frame["optimizer"].isin(["sgd", "sam"]) & (frame["block"] < "dag-004")
+    frame.loc[~few, TRUTHS[0].key] = np.nan
+    frame = frame[frame["optimizer"].isin(["sgd", "sam"])]
+    assert "For sam, there are too few data sets to show a difference in" in conclusion(frame, design)
+
+
+def test_a_table_names_its_test_and_its_reach(design, tmp_path):
+    design["data"] = {"kind": "table", "test_fraction": 0.25}
+    frame = records(shift=0.2, sharper=-1.0, n_blocks=10)
+    page = page_of(frame, design, tmp_path)
+    for words in (answer_of(page), conclusion(frame, design)):
+        assert "corrected resampled t; more splits would add little evidence" in words
+        assert "speaks of this table only" in words
+        assert "sam also ranked the parents in the given graph higher" in words
+    assert "Wilcoxon" not in page.words
+    assert "too few" not in page.words
+    row = compare_splits(frame, "iid_risk", "sgd", test_share=0.25).iloc[0]
+    assert number(row["p_holm"]) in page.words
+    half = summarize(frame, ["iid_risk"], test_share=0.25).loc["sgd", "iid_risk_half_width"]
+    assert half == pytest.approx(
+        summarize(frame, ["iid_risk"]).loc["sgd", "iid_risk_half_width"] * np.sqrt(1 + 10 / 3)
+    )
+    mean = frame[frame["optimizer"] == "sgd"].groupby("block")["iid_risk"].mean().mean()
+    assert plus_minus(mean, half) in summary_table(frame, design)["iid_risk"].tolist()
+
+
+def test_a_relation_speaks_of_these_optimizers_only(design, tmp_path):
+    words = page_of(records(), design, tmp_path).words
+    assert "Among these 3 optimizers, within data sets" in words
+    assert "and 3 points carry no more" in words
+    assert "With fewer than 10 data sets, the interval is too narrow" in words
+    assert "too narrow" not in page_of(records(n_blocks=10), design, tmp_path).words
+    assert "too narrow" not in page_of(records(n_blocks=4), design, tmp_path).words
+
+
+def test_exceptions_from_equality_are_named(design):
+    frame = records(labels=("sgd", "gd"))
+    assert dict(held_equal(frame, design))["Exceptions"] == "learning rates are each recipe's own"
+    design["optimizers"] = {"wide": {"name": "entropy_sgd"}, "gd": {"name": "gd"}}
+    said = dict(held_equal(frame, design))["Exceptions"]
+    assert "wide: the schedule acts on its outer learning rate, the inner one stays constant" in said
+    assert "gd: one fixed order of rows" in said
+
+
+def test_a_target_without_parents_is_said(design, tmp_path):
+    design["data"] = {"kind": "table", "graph": "g.csv"}
+    frame = records().assign(average_precision_parents=np.nan)
+    frame[TRUTHS[0].key] = np.nan
+    words = answer_of(page_of(frame, design, tmp_path))
+    assert "The target has no parents in the given graph" in words
+    assert "without a causal graph" not in words
+    frame["average_precision_parents"] = 1.0
+    assert "Every feature is a parent" in conclusion(frame, design)
+    frame[[truth.key for truth in TRUTHS]] = np.nan
+    assert "come without a causal graph" not in page_of(frame, design, tmp_path).words
 
 
 def test_unequal_training_loss_is_warned_of(design, tmp_path):

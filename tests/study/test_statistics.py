@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flatcausal.exceptions import DataError, ParameterError, ParameterTypeError
-from flatcausal.study._statistics import compare, holm, relate, summarize
+from flatcausal.study._pairs import holm
+from flatcausal.study._statistics import compare, relate, summarize
 
 
 def runs(values):
@@ -78,7 +79,7 @@ def test_an_interval_that_excludes_zero_is_not_enough():
     row = everything[(everything.optimizer_a == "sgd") & (everything.optimizer_b == "sam")].iloc[0]
     assert row["ci_high"] < 0
     assert row["p_holm"] > 0.05
-    assert row["verdict"] == "no difference shown"
+    assert row["verdict"] == "too few blocks"
     assert "not shown after Holm's correction" in row["note"]
     assert "too few blocks to show a difference among 21 comparisons" in row["note"]
 

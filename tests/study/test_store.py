@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flatcausal import __version__
 from flatcausal.exceptions import StoreError
 from flatcausal.study._database import parse_address
 from flatcausal.study._store import load_design, load_records, open_store
@@ -55,7 +56,7 @@ def test_records_come_back_in_one_order_whatever_the_order_of_arrival(path, tmp_
     assert forward.loc[forward.optimizer == "sgd", "iid_risk"].isna().all()
     assert forward.iloc[-1]["importances"] == {"x1": 0.25, "x 2 'quoted'": 0.75}
     pd.testing.assert_frame_equal(load_records(path), forward)
-    assert load_design(path) == DESIGN
+    assert load_design(path) == {**DESIGN, "version": __version__}
 
 
 def test_numbers_that_json_cannot_hold_are_stored_as_null(path):
@@ -185,7 +186,38 @@ def test_a_store_belongs_to_one_design(path):
         StoreError, match=r"study\.db was made by another design \(they differ in seed\); choose"
     ):
         open_store(path, other, "d2")
-    assert load_design(path) == DESIGN
+    assert load_design(path) == {**DESIGN, "version": __version__}
+
+
+def test_titles_are_brought_up_to_date_and_a_command_stays(path):
+    def opened(**changes):
+        open_store(path, {**DESIGN, **changes}, "d1").close()
+        return load_design(path)
+
+    assert opened(command="first")["command"] == "first"
+    assert opened(command="second")["command"] == "first"
+    assert opened()["command"] == "first"
+    other = opened(name="other", control="sam", command="third")
+    assert (other["name"], other["control"], other["command"]) == ("other", "sam", "third")
+
+
+def test_a_store_is_read_where_nothing_may_be_written(path, monkeypatch):
+    with open_store(path, DESIGN, "d1") as store:
+        store.add("c1", 1.0, cell())
+    odd = path.rename(path.with_name("ö %20?.db"))
+    sizes = []
+    monkeypatch.setattr("os.access", lambda *_: False)
+    real = sqlite3.connect
+
+    def connect(*arguments, **options):
+        sizes.append(arguments[0])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("sqlite3.dbapi2.connect", connect)
+    assert len(load_records(odd)) == 2
+    assert sizes
+    assert all("immutable=1" in str(name) for name in sizes)
+    assert [entry.name for entry in path.parent.iterdir()] == [odd.name]
 
 
 def test_a_file_that_is_no_database_is_refused_untouched(tmp_path):
