@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,7 +208,7 @@ def _print_table(frame: pd.DataFrame) -> None:
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in frame.columns:
-        table.add_column(str(column).replace("_", " "))
+        table.add_column(textwrap.fill(str(column).replace("_", " "), 10), no_wrap=True)
     for row in frame.itertuples(index=False):
         table.add_row(*(str(value).replace(" ± ", "±") for value in row))
     Console().print(table)
