@@ -10,9 +10,9 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from flatcausal.exceptions import DataError
 
 
-def read_table(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
-    """Return X as a finite float32 array of shape (n, p), names and width checked."""
-    X = validate_data(estimator, X, reset=reset, ensure_all_finite=False, dtype="numeric")
+def read_table(estimator: Any, X: Any) -> np.ndarray:
+    """Return X as a finite float32 array of shape (n, p) with the names and width of the fit."""
+    X = validate_data(estimator, X, reset=False, ensure_all_finite=False, dtype="numeric")
     return _as_float32(X, "X", getattr(estimator, "feature_names_in_", None))
 
 

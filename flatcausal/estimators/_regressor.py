@@ -287,7 +287,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
         ``net_.module_`` or a copy of it, of any dtype, and returns a tensor of shape (n_members,).
         """
         check_is_fitted(self)
-        X, y = read_table(self, X, reset=False), read_target(y)
+        X, y = read_table(self, X), read_target(y)
         if y.shape != (len(X),):
             raise ValueError(f"y must have shape ({len(X)},) as X has {len(X)} rows, got {y.shape}.")
         inputs = torch.from_numpy(X)
@@ -303,7 +303,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, BaseEstimator):
     def _over_rows(self, X: ArrayLike, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         """Apply ``function`` to batches of rows and join its results along their last axis."""
         check_is_fitted(self)
-        table = Table(torch.from_numpy(read_table(self, X, reset=False)))
+        table = Table(torch.from_numpy(read_table(self, X)))
         with pinned_threads(self.n_threads), torch.no_grad():
             parts = [
                 function(rows.to(self.net_.device)).cpu() for rows, _ in RowBatches(table, ROWS_PER_PASS)
@@ -390,8 +390,7 @@ def _finite_members(network: TabNet) -> np.ndarray:
 @torch.no_grad()
 def _mean_masks(network: TabNet, X: Tensor) -> np.ndarray:
     """Mean attention of each member over the rows, float64 of shape (K, p)."""
-    total = sum(
-        network.explain(rows).sum(1, dtype=torch.float64) for rows, _ in RowBatches(Table(X), ROWS_PER_PASS)
-    )
-    assert isinstance(total, Tensor)
+    total = torch.zeros(network.n_members, X.shape[1], dtype=torch.float64, device=X.device)
+    for rows, _ in RowBatches(Table(X), ROWS_PER_PASS):
+        total += network.explain(rows).sum(1, dtype=torch.float64)
     return (total / len(X)).cpu().numpy()

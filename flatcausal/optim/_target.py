@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class Target:
         members = 1 if n_members is None else check_integer("n_members", n_members, low=1)
         return cls(params, members, layers)
 
-    @property
+    @cached_property
     def normalizations(self) -> tuple[nn.Module, ...]:
         """Layers that normalise by the batch and keep running statistics; InstanceNorm is none."""
         instance_norm = nn.modules.instancenorm._InstanceNorm
@@ -56,7 +57,7 @@ class Target:
             if hasattr(layer, "track_running_stats") and not isinstance(layer, instance_norm)
         )
 
-    @property
+    @cached_property
     def has_dropout(self) -> bool:
         """Whether the model has dropout layers."""
         return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.layers)
