@@ -1,7 +1,8 @@
 """TabNet as a function of one population matrix: one row a member."""
 
+from flatcausal.nn._gradient import backpropagate
 from flatcausal.nn._layout import Block, Layout
 from flatcausal.nn._sparsemax import sparsemax
 from flatcausal.nn._tabnet import TabNet
 
-__all__ = ["Block", "Layout", "TabNet", "sparsemax"]
+__all__ = ["Block", "Layout", "TabNet", "backpropagate", "sparsemax"]

@@ -73,11 +73,15 @@ class Layout:
         stops = torch.tensor(self.sizes).cumsum(0).tolist()
         return {b.name: slice(stop - b.size, stop) for b, stop in zip(self.blocks, stops, strict=True)}
 
-    def split(self, population: Tensor) -> dict[str, Tensor]:
-        """View a matrix of shape (K, P) as one tensor of shape ``(K, *shape)`` for each block."""
+    def split(self, population: Tensor, *kinds: str) -> dict[str, Tensor]:
+        """View a matrix (K, P) as one tensor of shape ``(K, *shape)`` for each block of ``kinds``, or all."""
         parts = population.split(self.sizes, dim=1)
         n_members = population.shape[0]
-        return {b.name: part.view(n_members, *b.shape) for b, part in zip(self.blocks, parts, strict=True)}
+        return {
+            b.name: part.view(n_members, *b.shape)
+            for b, part in zip(self.blocks, parts, strict=True)
+            if not kinds or b.kind in kinds
+        }
 
     def mask(self, *kinds: str) -> Tensor:
         """Boolean vector of shape (P,): the columns whose block is of one of ``kinds``."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-5
+INITIAL_NORM_MOMENTUM = 0.01  # fixed in TabNet, whatever bn_momentum
 
 
 class Chunks(NamedTuple):
@@ -86,29 +87,25 @@ class BatchStatistics:
         )
         return y.view(x.shape), mean.detach().view(channels), inverse_std.detach().view(channels)
 
-    def decayed(self, running: Tensor, momentum_whole: float, momentum_ghost: float) -> Tensor:
+    def decayed(self, running: Tensor, momentum_ghost: float) -> Tensor:
         """Running statistics (K, 2S) after this batch, as if its chunks had updated them in turn."""
-        kept = [(1 - momentum_whole), (1 - momentum_ghost) ** self.ghost.count]
+        kept = [(1 - INITIAL_NORM_MOMENTUM), (1 - momentum_ghost) ** self.ghost.count]
         sizes = [self._means[0].shape[1], sum(m.shape[1] for m in self._means[1:])]
         keep = torch.cat([running.new_full((s,), k) for s, k in zip(sizes, kept, strict=True)]).repeat(2)
         powers = torch.arange(self.ghost.count - 1, -1, -1, dtype=running.dtype, device=running.device)
         ghost_shares = momentum_ghost * (1 - momentum_ghost) ** powers
-        return running * keep + self._weighted(running.new_full((1,), momentum_whole), ghost_shares)
-
-    def totals(self) -> Tensor:
-        """Sums of the statistics over rows, shape (K, 2S)."""
-        like = self._means[0]
-        return self._weighted(like.new_tensor(self.whole.sizes), like.new_tensor(self.ghost.sizes))
+        return running * keep + self._weighted(running.new_full((1,), INITIAL_NORM_MOMENTUM), ghost_shares)
 
     def _weighted(self, whole: Tensor, ghost: Tensor) -> Tensor:
         """Means, then unbiased variances, of all layers, summed over chunks with the given weights."""
+        like = whole
         means, inverse_stds = torch.cat(self._means[1:], dim=1), torch.cat(self._inverse_stds[1:], dim=1)
         return torch.cat(
             [
-                self._means[0] @ whole,
-                means @ ghost,
-                _unbiased(self._inverse_stds[0], self.whole) @ whole,
-                _unbiased(inverse_stds, self.ghost) @ ghost,
+                (self._means[0] * whole).sum(2),
+                (means * ghost).sum(2),
+                (unbiased(self._inverse_stds[0], like.new_tensor(self.whole.sizes)) * whole).sum(2),
+                (unbiased(inverse_stds, like.new_tensor(self.ghost.sizes)) * ghost).sum(2),
             ],
             dim=1,
         )
@@ -118,9 +115,9 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=2)
 
 
-def _unbiased(inverse_std: Tensor, chunks: Chunks) -> Tensor:
-    sizes = inverse_std.new_tensor(chunks.sizes)
-    return (inverse_std.reciprocal().square() - EPSILON).clamp_min(0) * (sizes / (sizes - 1).clamp_min(1))
+def unbiased(inverse_std: Tensor, size: int | Tensor) -> Tensor:
+    """Unbiased variances from the inverse standard deviations of ``size`` rows that a normalisation saves."""
+    return (inverse_std.reciprocal().square_() - EPSILON).clamp_min_(0).mul_(size / (size - 1))
 
 
 class RunningStatistics:

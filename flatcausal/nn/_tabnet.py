@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from flatcausal._validation import check_integer, check_real
+from flatcausal.nn._embeddings import Embeddings
+from flatcausal.nn._evaluation import masks, predictions
+from flatcausal.nn._gradient import statistics_totals
 from flatcausal.nn._layout import Block, Layout
 from flatcausal.nn._normalization import BatchStatistics, RunningStatistics
+from flatcausal.nn._pass import LOG_OFFSET
 from flatcausal.nn._sparsemax import sparsemax
-
-INITIAL_NORM_MOMENTUM = 0.01  # fixed in TabNet, whatever bn_momentum
-LOG_OFFSET = 1e-15
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class TabNet(nn.Module):
         Most rows of a ghost batch.
     bn_momentum : float, default=0.02
         Share of a new ghost batch in the running statistics.
+    embeddings : mapping of int to (int, int), optional
+        For each categorical column its number of categories and its embedding's dimension. The column holds
+        codes from 0; it is replaced by its embedding, over which its attention is shared equally. A code
+        of -1 is an unseen category: the running mean of the column's embedding stands in for it.
     generators : sequence of torch.Generator, optional
         One for each member, to draw its initial weights; fresh entropy by default.
 
@@ -92,6 +97,7 @@ class TabNet(nn.Module):
         n_shared: int = 2,
         virtual_batch_size: int = 128,
         bn_momentum: float = 0.02,
+        embeddings: Mapping[int, tuple[int, int]] | None = None,
         generators: Sequence[torch.Generator] | None = None,
     ):
         super().__init__()
@@ -105,10 +111,11 @@ class TabNet(nn.Module):
         self.n_independent = check_integer("n_independent", n_independent, low=int(self.n_shared == 0))
         self.virtual_batch_size = check_integer("virtual_batch_size", virtual_batch_size, low=2)
         self.bn_momentum = check_real("bn_momentum", bn_momentum, low=0.0, high=1.0)
+        self.embeddings = Embeddings(self.n_features, {} if embeddings is None else embeddings)
         self.track_running_stats = True
 
-        self._norm_sizes = [self.n_features]
-        weights: list[Block] = []
+        self._norm_sizes = [self.embeddings.n_columns]
+        weights = self.embeddings.blocks()
         self._transformers = [self._plan_transformer(0, weights)]
         self._attention_norms: list[int] = []
         for t in range(1, self.n_steps + 1):
@@ -124,6 +131,7 @@ class TabNet(nn.Module):
             + [Block(f"norm.{i}.bias", (size,), "norm", 0.0) for i, size in enumerate(self._norm_sizes)]
         )
 
+        self._scales: Tensor | None = None  # see residual_scales
         if generators is None:
             generators = [torch.Generator() for _ in range(self.n_members)]
             for generator in generators:
@@ -142,7 +150,7 @@ class TabNet(nn.Module):
         read = {0: slice(self.n_d, width), self.n_steps: slice(0, self.n_d)}.get(t, slice(0, width))
         layers = []
         for i in range(self.n_shared + self.n_independent):
-            n_inputs = self.n_features if i == 0 else width
+            n_inputs = self.embeddings.n_columns if i == 0 else width
             is_last_own = i == self.n_shared + self.n_independent - 1 and self.n_independent > 0
             kept = read if is_last_own else slice(0, width)
             n_outputs = 2 * (kept.stop - kept.start)
@@ -179,15 +187,24 @@ class TabNet(nn.Module):
         steps = self._decide(X, tensors, norm)
         if isinstance(norm, BatchStatistics) and self.track_running_stats:
             with torch.no_grad():
-                self.statistics.copy_(norm.decayed(self.statistics, INITIAL_NORM_MOMENTUM, self.bn_momentum))
+                self.statistics.copy_(norm.decayed(self.statistics, self.bn_momentum))
         decision = torch.stack([decision for _, decision in steps]).sum(0)
         sparsity = torch.stack([(mask * (mask + LOG_OFFSET).log()).sum(1).mean(1) for mask, _ in steps]).mean(
             0
         )
         return torch.bmm(tensors["output"], decision).transpose(1, 2), sparsity
 
+    def predict(self, X: Tensor) -> Tensor:
+        """What ``forward`` predicts in evaluation mode, without a graph and in bounded memory.
+
+        Returns
+        -------
+        Tensor of shape (K, n, n_outputs)
+        """
+        return predictions(self, X)
+
     def explain(self, X: Tensor) -> Tensor:
-        """How much each row's prediction attends to each feature; rows sum to one.
+        """How much each row's prediction in evaluation mode attends to each feature; rows sum to one.
 
         The masks of the steps are weighted by what their decisions add (Arik & Pfister, 2021, section
         "Interpretability"); a row to which no step adds anything takes the plain mean of its masks.
@@ -196,13 +213,17 @@ class TabNet(nn.Module):
         -------
         Tensor of shape (K, n, n_features)
         """
-        tensors = self.layout.split(self.population)
-        steps = self._decide(X, tensors, self._norm(tensors, X.shape[-2]))
-        masks = torch.stack([mask for mask, _ in steps])
-        added = torch.stack([decision.sum(1, keepdim=True) for _, decision in steps])
-        total = added.sum(0)
-        shares = torch.where(total > 0, added / total, 1 / self.n_steps)
-        return (shares * masks).sum(0).transpose(1, 2)
+        explained = X.new_empty(self.n_members, self.n_features, X.shape[-2])
+        for members, rows, mask in masks(self, X):
+            explained[members, :, rows] = mask
+        return explained.transpose(1, 2)
+
+    def mean_masks(self, X: Tensor) -> Tensor:
+        """Mean over the rows of :meth:`explain`, float64 of shape (K, n_features), in bounded memory."""
+        total = torch.zeros(self.n_members, self.n_features, dtype=torch.float64, device=X.device)
+        for members, _, mask in masks(self, X):
+            total[members] += mask.sum(2, dtype=torch.float64)
+        return total / X.shape[-2]
 
     @torch.no_grad()
     def reestimate_statistics(self, batches: Iterable[Tensor]) -> None:
@@ -212,40 +233,32 @@ class TabNet(nn.Module):
         steps. Afterwards they belong to the present weights.
         """
         total, n_rows = torch.zeros_like(self.statistics), 0
-        tensors = self.layout.split(self.population)
         for X in batches:
-            norm = self._batch_statistics(tensors, X.shape[-2])
-            self._decide(X, tensors, norm)
-            total += norm.totals()
+            total += statistics_totals(self, X)
             n_rows += X.shape[-2]
         self.statistics.copy_(total / n_rows)
 
     def _norm(self, tensors: dict[str, Tensor], n_rows: int) -> BatchStatistics | RunningStatistics:
-        if self.training:
-            return self._batch_statistics(tensors, n_rows)
-        return RunningStatistics(*self._affine(tensors), self.statistics)
-
-    def _batch_statistics(self, tensors: dict[str, Tensor], n_rows: int) -> BatchStatistics:
-        return BatchStatistics(*self._affine(tensors), n_rows, self.virtual_batch_size)
-
-    def _affine(self, tensors: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         layers = range(len(self._norm_sizes))
-        return [tensors[f"norm.{i}.weight"] for i in layers], [tensors[f"norm.{i}.bias"] for i in layers]
+        weights, biases = ([tensors[f"norm.{i}.{part}"] for i in layers] for part in ("weight", "bias"))
+        if self.training:
+            return BatchStatistics(weights, biases, n_rows, self.virtual_batch_size)
+        return RunningStatistics(weights, biases, self.statistics)
 
     def _decide(
         self, X: Tensor, tensors: dict[str, Tensor], norm: BatchStatistics | RunningStatistics
     ) -> list[tuple[Tensor, Tensor]]:
         """Mask (K, n_features, n) and decision (K, n_d, n) of each step."""
         x = X.expand(self.n_members, *X.shape[-2:]).transpose(1, 2)
-        x = norm(0, x)
+        prior = x.new_ones(x.shape)
+        x = norm(0, self.embeddings(x, self.population, self.statistics[:, : self.embeddings.n_columns]))
         attention = self._transform(0, x, tensors, norm)[:, -self.n_a :]
-        prior = torch.ones_like(x)
         steps = []
         for t in range(1, self.n_steps + 1):
             logits = norm(self._attention_norms[t - 1], torch.bmm(tensors[f"attention.{t}"], attention))
             mask = sparsemax(logits * prior, dim=1)
             prior = prior * (self.gamma - mask)
-            hidden = self._transform(t, mask * x, tensors, norm)
+            hidden = self._transform(t, self.embeddings.spread(mask) * x, tensors, norm)
             steps.append((mask, hidden[:, : self.n_d].relu()))
             attention = hidden[:, -self.n_a :]
         return steps

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from flatcausal.nn import TabNet
-from tests.reference.pytorch_tabnet_weights import copy_weights, reference_network, running_statistics
+from tests.reference.pytorch_tabnet_weights import (
+    copy_weights,
+    encoder,
+    reference_network,
+    running_statistics,
+)
 
 SHAPES = [
     {"n_features": 7},
@@ -12,6 +17,8 @@ SHAPES = [
     {"n_features": 6, "n_d": 3, "n_a": 2, "n_steps": 4, "n_shared": 0, "n_independent": 2, "gamma": 1.0},
     {"n_features": 6, "n_shared": 2, "n_independent": 0, "gamma": 2.0},
     {"n_features": 3, "n_shared": 1, "n_independent": 1},
+    {"n_features": 4, "embeddings": {3: (5, 3), 1: (2, 1)}},
+    {"n_features": 2, "embeddings": {0: (40, 2), 1: (3, 4)}, "n_steps": 2, "gamma": 1.0},
 ]
 # Ghost batches of at most 32 rows: whole chunks, one chunk, and ragged last chunks (26 + 25; 6 x 29 + 26).
 N_ROWS = [64, 24, 51, 200]
@@ -33,13 +40,21 @@ def pair(shape, n_members=3, dtype=torch.float32):
     return network, references
 
 
+def inputs(shape, n_rows, dtype=torch.float32, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n_rows, shape["n_features"], generator=generator)  # the reference reads float32
+    for column, (n_categories, _) in shape.get("embeddings", {}).items():
+        X[:, column] = torch.randint(n_categories, (n_rows,), generator=generator)
+    return X.to(dtype)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n_rows", N_ROWS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_outputs_and_sparsity_and_statistics_equal_pytorch_tabnet(shape, n_rows, training, dtype):
     network, references = pair(shape, dtype=dtype)
-    X = torch.randn(n_rows, shape["n_features"], dtype=dtype, generator=torch.Generator().manual_seed(1))
+    X = inputs(shape, n_rows, dtype)
     for model in [network, *references]:
         model.train(training)
     output, sparsity = network(X)
@@ -55,24 +70,28 @@ def test_outputs_and_sparsity_and_statistics_equal_pytorch_tabnet(shape, n_rows,
 @pytest.mark.parametrize("shape", SHAPES)
 def test_explained_masks_equal_pytorch_tabnet(shape):
     network, references = pair(shape)
-    X = torch.randn(20, shape["n_features"], generator=torch.Generator().manual_seed(2))
+    X = inputs(shape, 20, seed=2)
     network.eval()
     explained = network.explain(X)
     torch.testing.assert_close(explained.sum(2), torch.ones(3, 20))
     for k, reference in enumerate(references):
         reference.eval()
         aggregated, masks = reference.forward_masks(X)
+        # Summed back to the input columns.
+        back = (encoder(reference).group_attention_matrix > 0).to(X).T
+        aggregated, masks = aggregated @ back, [mask @ back for mask in masks.values()]
         total = aggregated.sum(1, keepdim=True)
-        plain = torch.stack([*masks.values()]).mean(0)
+        plain = torch.stack(masks).mean(0)
         expected = torch.where(total > 0, aggregated / total, plain)
         torch.testing.assert_close(explained[k], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64])
-def test_gradients_equal_pytorch_tabnet(training, dtype):
-    network, references = pair({"n_features": 5}, dtype=dtype)
-    X = torch.randn(13, 5, dtype=dtype, generator=torch.Generator().manual_seed(3))
+def test_gradients_equal_pytorch_tabnet(shape, training, dtype):
+    network, references = pair(shape, dtype=dtype)
+    X = inputs(shape, 13, dtype, seed=3)
     network.train(training)
     output, sparsity = network(X)
     (output.square().sum() + sparsity.sum()).backward()
@@ -81,8 +100,11 @@ def test_gradients_equal_pytorch_tabnet(training, dtype):
         reference.train(training)
         expected, expected_sparsity = reference(X)
         (expected.square().sum() + expected_sparsity).backward()
-        ours = network.population.grad[k, columns["shared.1"]]
-        theirs = reference.encoder.initial_splitter.shared.glu_layers[1].fc.weight.grad.reshape(-1)
-        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
-        ours = network.population.grad[k, columns["norm.0.weight"]]
-        torch.testing.assert_close(ours, reference.encoder.initial_bn.weight.grad, atol=1e-10, rtol=1e-10)
+        theirs = {"norm.0.weight": encoder(reference).initial_bn.weight}
+        if "shared.0" in columns:
+            theirs["shared.0"] = encoder(reference).initial_splitter.shared.glu_layers[0].fc.weight
+        for i, column in enumerate(network.embeddings.sizes):
+            theirs[f"embedding.{column}"] = reference.embedder.embeddings[i].weight
+        for name, weight in theirs.items():
+            ours = network.population.grad[k, columns[name]]
+            torch.testing.assert_close(ours, weight.grad.reshape(-1), atol=1e-10, rtol=1e-10)

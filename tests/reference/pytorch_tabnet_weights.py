@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import torch
+from pytorch_tabnet.tab_network import TabNet as ReferenceTabNet
 from pytorch_tabnet.tab_network import TabNetNoEmbeddings
 
 from flatcausal.nn import TabNet
 
+Reference = TabNetNoEmbeddings | ReferenceTabNet
 
-def reference_network(network: TabNet, seed: int) -> TabNetNoEmbeddings:
+
+def reference_network(network: TabNet, seed: int) -> Reference:
     """A pytorch_tabnet network of the same shape, with all its numbers, normalisation included, random."""
+    sizes = network.embeddings.sizes
+    kind, own = TabNetNoEmbeddings, {}
+    if sizes:
+        kind, own = ReferenceTabNet, {"cat_idxs": list(sizes)}
+        own["cat_dims"], own["cat_emb_dim"] = (list(column) for column in zip(*sizes.values(), strict=True))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reference = TabNetNoEmbeddings(
+        reference = kind(
             network.n_features,
             network.n_outputs,
+            **own,
             n_d=network.n_d,
             n_a=network.n_a,
             n_steps=network.n_steps,
@@ -29,16 +38,24 @@ def reference_network(network: TabNet, seed: int) -> TabNetNoEmbeddings:
             if "bn" in name and tensor.dtype.is_floating_point:
                 low, high = (-0.3, 0.3) if name.endswith(("bias", "mean")) else (0.7, 1.3)
                 tensor.data.uniform_(low, high)
-    reference.encoder.group_attention_matrix = reference.encoder.group_attention_matrix.to(network.population)
+    # Rounded to float32 by pytorch_tabnet whatever its dtype; a share is 1 / dimension.
+    inner = encoder(reference)
+    shares = inner.group_attention_matrix.to(network.population)
+    inner.group_attention_matrix = (shares > 0) / (shares > 0).sum(1, keepdim=True).to(shares)
     return reference.to(network.population.dtype)
 
 
-def _norms(network: TabNet, reference: TabNetNoEmbeddings):
+def encoder(reference: Reference) -> torch.nn.Module:
+    """The part behind the embeddings."""
+    return getattr(reference, "tabnet", reference).encoder
+
+
+def _norms(network: TabNet, reference: Reference):
     """Our norm index, their BatchNorm, and which of its features we keep."""
-    encoder, (n_d, n_a) = reference.encoder, (network.n_d, network.n_a)
-    transformers = [encoder.initial_splitter, *encoder.feat_transformers]
-    attentions = [None, *encoder.att_transformers]
-    yield 0, encoder.initial_bn, slice(None)
+    inner, (n_d, n_a) = encoder(reference), (network.n_d, network.n_a)
+    transformers = [inner.initial_splitter, *inner.feat_transformers]
+    attentions = [None, *inner.att_transformers]
+    yield 0, inner.initial_bn, slice(None)
     for t, layers in enumerate(network._transformers):
         if t:
             yield network._attention_norms[t - 1], attentions[t].bn.bn, slice(None)
@@ -49,14 +66,16 @@ def _norms(network: TabNet, reference: TabNetNoEmbeddings):
             yield layer.norm, glu.bn.bn, columns
 
 
-def copy_weights(reference: TabNetNoEmbeddings, network: TabNet, member: int = 0) -> None:
+def copy_weights(reference: Reference, network: TabNet, member: int = 0) -> None:
     """Write the reference's numbers into row ``member`` of the population and of the statistics."""
-    encoder, (n_d, n_a) = reference.encoder, (network.n_d, network.n_a)
-    transformers = [encoder.initial_splitter, *encoder.feat_transformers]
-    values = {"output": reference.final_mapping.weight}
+    inner, (n_d, n_a) = encoder(reference), (network.n_d, network.n_a)
+    transformers = [inner.initial_splitter, *inner.feat_transformers]
+    values = {"output": getattr(reference, "tabnet", reference).final_mapping.weight}
+    for i, column in enumerate(network.embeddings.sizes):
+        values[f"embedding.{column}"] = reference.embedder.embeddings[i].weight
     for t, layers in enumerate(network._transformers):
         if t:
-            values[f"attention.{t}"] = encoder.att_transformers[t - 1].fc.weight
+            values[f"attention.{t}"] = inner.att_transformers[t - 1].fc.weight
         blocks = [transformers[t].shared, transformers[t].specifics]
         glus = [glu for block in blocks if hasattr(block, "glu_layers") for glu in block.glu_layers]
         for layer, glu in zip(layers, glus, strict=True):
@@ -76,7 +95,7 @@ def copy_weights(reference: TabNetNoEmbeddings, network: TabNet, member: int = 0
             row[columns] = values[name].reshape(-1)
 
 
-def running_statistics(network: TabNet, reference: TabNetNoEmbeddings) -> torch.Tensor:
+def running_statistics(network: TabNet, reference: Reference) -> torch.Tensor:
     """The reference's running statistics in our order, shape (2S,)."""
     means, variances = [], []
     for _, norm, columns in sorted(_norms(network, reference), key=lambda row: row[0]):
