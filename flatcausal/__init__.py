@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flatcausal.datasets import SyntheticDAGDataset
-    from flatcausal.estimators import FlatMinimaTabNetRegressor
+    from flatcausal.estimators import FlatMinimaTabNetClassifier, FlatMinimaTabNetRegressor
 
 __version__ = "0.1.0"
-__all__ = ["FlatMinimaTabNetRegressor", "SyntheticDAGDataset", "__version__"]
+__all__ = ["FlatMinimaTabNetClassifier", "FlatMinimaTabNetRegressor", "SyntheticDAGDataset", "__version__"]
 
 _HOMES = {
+    "FlatMinimaTabNetClassifier": "flatcausal.estimators",
     "FlatMinimaTabNetRegressor": "flatcausal.estimators",
     "SyntheticDAGDataset": "flatcausal.datasets",
 }

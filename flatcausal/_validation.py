@@ -6,6 +6,8 @@ import math
 import numbers
 from collections.abc import Iterable
 
+import numpy as np
+
 from flatcausal.exceptions import ParameterError, ParameterTypeError
 
 
@@ -39,6 +41,13 @@ def check_real(
             f"{name} must be finite and {_range(low, high, open_low, open_high)}, got {number}."
         )
     return number
+
+
+def check_boolean(name: str, value: object) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ParameterTypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> str:

@@ -33,3 +33,7 @@ class DesignError(FlatCausalError, ValueError):
 
 class StoreError(FlatCausalError, OSError):
     """A study's store cannot be used: choose another file or address."""
+
+
+class WeightsError(FlatCausalError, OSError):
+    """A file of weights cannot be used: choose another path, or save the model anew."""

@@ -5,13 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-Batch: TypeAlias = tuple[Tensor, Tensor | None]
+
+class Batch(NamedTuple):
+    """Rows that go through the network together.
+
+    Attributes
+    ----------
+    X : Tensor of shape (n, p) or (K, n, p)
+    y : Tensor of shape (n, ...) or (K, n, ...), or None
+    weight : Tensor of shape (n,) or (K, n), or None
+        Weights of the rows' losses.
+    """
+
+    X: Tensor
+    y: Any = None
+    weight: Tensor | None = None
 
 
 class Table(Dataset):
@@ -19,18 +33,36 @@ class Table(Dataset):
 
     Parameters
     ----------
-    X : Tensor of shape (n, p)
-    y : Tensor of shape (n, n_outputs), optional
+    X : Tensor of shape (n, p) or (K, n, p)
+        One table for all members, or one for each.
+    y : Tensor of shape (n, ...) or (K, n, ...), optional
+    weight : Tensor of shape (n,) or (K, n), optional
     """
 
-    def __init__(self, X: Tensor, y: Tensor | None = None):
-        self.X, self.y = X, y
+    def __init__(self, X: Tensor, y: Tensor | None = None, weight: Tensor | None = None):
+        self.parts = Batch(X, y, weight)
+
+    @property
+    def X(self) -> Tensor:  # noqa: N802
+        """The features."""
+        return self.parts.X
 
     def __len__(self) -> int:
-        return len(self.X)
+        return self.X.shape[-2]
 
     def __getitem__(self, rows) -> Batch:
-        return self.X[rows], None if self.y is None else self.y[rows]
+        """Rows that a slice names."""
+        index = (slice(None), rows) if self.X.dim() == 3 else (rows,)
+        return self._at(index)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Rows of shape (K, b), row k for member k."""
+        index = (torch.arange(len(rows), device=rows.device)[:, None], rows) if self.X.dim() == 3 else (rows,)
+        return self._at(index)
+
+    def _at(self, index: tuple[Any, ...]) -> Batch:
+        X, y, weight = self.parts
+        return Batch(X[index], None if y is None else y[index], None if weight is None else weight[index])
 
 
 def n_batches(n_rows: int, batch_size: int) -> int:
@@ -58,9 +90,9 @@ class MemberBatches:
         Rows of a mini-batch.
     generators : sequence of torch.Generator
         One a member; member k's order depends on generator k alone.
-    batches_per_step : int
+    batches_per_step : int, default=1
         Fresh mini-batches in each list. Where an epoch's last list is short it is filled from a new order.
-    full_batch : bool
+    full_batch : bool, default=False
         Give all rows at once instead, in one order that stays: ghost batches are then the same in each step.
     """
 
@@ -69,8 +101,8 @@ class MemberBatches:
         dataset: Table,
         batch_size: int,
         generators: Sequence[torch.Generator],
-        batches_per_step: int,
-        full_batch: bool,
+        batches_per_step: int = 1,
+        full_batch: bool = False,
     ):
         self.dataset = dataset
         self.generators = generators
@@ -79,7 +111,7 @@ class MemberBatches:
         self.n_batches = n_batches(n_rows, batch_size)
         self.sizes = [batch_size] * (self.n_batches - 1)
         self.sizes.append(n_rows - sum(self.sizes))
-        self._whole = self.dataset[self._order()] if full_batch else None
+        self._whole = dataset.take(self._order()) if full_batch else None
 
     def __len__(self) -> int:
         """Steps of an epoch."""
@@ -101,7 +133,7 @@ class MemberBatches:
     def _stream(self) -> Iterator[Batch]:
         while True:
             for rows in self._order().split(self.sizes, dim=1):
-                yield self.dataset[rows]
+                yield self.dataset.take(rows)
 
     def _order(self) -> Tensor:
         """A permutation of the rows for every member, shape (K, n)."""
@@ -115,7 +147,7 @@ class RowBatches:
     Parameters
     ----------
     dataset : Table
-        Rows, the same for all members.
+        Rows.
     batch_size : int
         Rows of a batch.
     """

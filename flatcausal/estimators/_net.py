@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.history import History
 from torch import Tensor
 
+from flatcausal._members import member_generators
+from flatcausal._random import child
 from flatcausal.estimators._batches import Batch, MemberBatches, RowBatches, Table
-from flatcausal.nn import TabNet
+from flatcausal.estimators._monitor import MemberMonitor
+from flatcausal.exceptions import ParameterError
+from flatcausal.nn import TabNet, backpropagate
 from flatcausal.optim import Recipe
 
 LR_SCHEDULES = {
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
     "linear": lambda progress: 1 - progress,
 }
+ROWS_PER_PASS = 1024  # of evaluation: bounds memory
+_SIZES = {  # of a network, and the estimator's parameters that decide them
+    **{name: name for name in ("n_members", "n_d", "n_a", "n_steps", "n_shared", "n_independent")},
+    "embeddings": "cat_emb_dim",
+}
+_WEIGHTS, _ORDER, _NOISE, _STATISTICS = range(4)  # named streams of a random_state
 
 
 class PopulationNet(NeuralNet):
@@ -31,42 +43,50 @@ class PopulationNet(NeuralNet):
     ----------
     module : type
         Network class; called with ``module__*``.
-    recipe : Recipe
-        Builds the optimizer.
+    recipe : Recipe, optional
+        Builds the optimizer; a net without one can only predict.
+    seeds : sequence of SeedSequence
+        Sources of initial weights, order and noise; members are shared out among them evenly, in order.
+        Those of a net that only predicts are not needed.
     weight_decay : float
         L2 penalty of the optimizer.
     lr_schedule : str or None
         Key of ``LR_SCHEDULES``; a factor of the learning rate as a function of the share of steps done.
+    clip_norm : float or None
+        Longest gradient of a member.
     lambda_sparse : float
         Weight of the masks' entropy in the loss.
-    noise_seed : SeedSequence
-        Source of the optimizer's noise.
+    patience : int or None
+        Epochs without improvement after which a member stops.
     **kwargs
         Parameters of ``skorch.NeuralNet``.
     """
 
     module_: TabNet
-    optimizer_: torch.optim.Optimizer
+    optimizer_: Any
+    recipe: Any
 
     def __init__(
         self,
         module: Any,
         *,
-        recipe: Recipe,
-        weight_decay: float,
-        lr_schedule: str | None,
-        lambda_sparse: float,
-        noise_seed: np.random.SeedSequence,
+        recipe: Recipe | None = None,
+        seeds: Sequence[np.random.SeedSequence] = (),
+        weight_decay: float = 0.0,
+        lr_schedule: str | None = None,
+        clip_norm: float | None = None,
+        lambda_sparse: float = 1e-3,
+        patience: int | None = None,
         **kwargs: Any,
     ):
         self.recipe = recipe
+        self.seeds = seeds
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
+        self.clip_norm = clip_norm
         self.lambda_sparse = lambda_sparse
-        self.noise_seed = noise_seed
+        self.patience = patience
         fixed: dict[str, Any] = {
-            "criterion": torch.nn.MSELoss,
-            "criterion__reduction": "none",
             "dataset": Table,
             "iterator_train": MemberBatches,
             "iterator_valid": RowBatches,
@@ -76,27 +96,180 @@ class PopulationNet(NeuralNet):
         }
         super().__init__(module, **{**fixed, **kwargs})
 
+    def _generators(self, stream: int) -> list[torch.Generator]:
+        """Fresh generators, one a member."""
+        share = self.get_params_for("module")["n_members"] // len(self.seeds)
+        return [g for seeds in self.seeds for g in member_generators(child(seeds, stream), share)]
+
+    def initialize_module(self) -> PopulationNet:
+        """Draw the members' initial weights."""
+        generators = self._generators(_WEIGHTS) if self.seeds else None
+        self.module_ = self.module(**self.get_params_for("module"), generators=generators)
+        return self
+
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> PopulationNet:
-        """Build the optimizer from its recipe."""
+        """Build the optimizer from its recipe; a net without one can only predict."""
+        if self.recipe is None:
+            return self
         self.optimizer_ = self.recipe.build(
             self.module_,
             lr=self.lr,
             weight_decay=self.weight_decay,
             n_members=self.module_.n_members,
-            random_state=self.noise_seed,
+            random_state=child(self.seeds[0], _NOISE),
         )
+        if len(self.seeds) > 1 and hasattr(self.optimizer_, "generators"):
+            self.optimizer_.generators = self._generators(_NOISE)
         self.n_gradient_evaluations_ = 0
+        self.member_losses_: dict[str, list[Tensor]] = {}
+        self.monitor_ = MemberMonitor(self.module_, self.patience)
+        self.order_generators_ = self._generators(_ORDER)
         for group in self.optimizer_.param_groups:
             group.setdefault("initial_lr", group["lr"])
         return self
 
-    def get_loss(self, y_pred: Any, y_true: Tensor, X: Any = None, training: bool = False) -> Tensor:
-        """Sum over members of their batch means: a mean would make a member's gradient depend on K."""
-        output, sparsity = y_pred
-        losses = self.criterion_(output, y_true.expand_as(output)).mean((1, 2))
-        penalised = losses - self.lambda_sparse * sparsity
-        self.member_losses_ = penalised.detach()
-        return penalised.sum()
+    def adopt(self, earlier: PopulationNet) -> None:
+        """Start from an earlier net's weights."""
+        ours, theirs = self.get_params_for("module"), earlier.get_params_for("module")
+        for name, parameter in _SIZES.items():
+            if ours[name] != theirs[name]:
+                raise ParameterError(
+                    f"{parameter} must stay as it was, to go on from fitted weights: the network has "
+                    f"{name}={theirs[name]!r}, got {ours[name]!r}."
+                )
+        self.module_.load_state_dict(earlier.module_.state_dict())
+        self.monitor_ = MemberMonitor(self.module_, self.patience)
+
+    def continue_record(self, earlier: PopulationNet) -> None:
+        """Count on from an earlier net's epochs and gradients."""
+        self.history = History(earlier.history)
+        self.member_losses_ = {name: list(losses) for name, losses in earlier.member_losses_.items()}
+        self.n_gradient_evaluations_ = earlier.n_gradient_evaluations_
+
+    def continue_training(self, earlier: PopulationNet) -> None:
+        """Go on where an earlier net stopped; its optimizer's state is of use to the same optimizer only."""
+        if earlier.recipe is not None and earlier.method == self.method:
+            self.load_training_state(earlier.training_state())
+        else:
+            self.continue_record(earlier)
+
+    @property
+    def method(self) -> str:
+        """What an optimizer's state belongs to."""
+        return f"{self.recipe!r} with weight_decay={self.weight_decay}"
+
+    def history_columns(self) -> dict[str, np.ndarray]:
+        """The record as arrays, one entry or row an epoch."""
+        kept = {name: torch.stack(losses).double().cpu() for name, losses in self.member_losses_.items()}
+        return {
+            "epoch": np.arange(1, len(self.history) + 1),
+            **{name: _finite_mean(losses).numpy() for name, losses in kept.items()},
+            **{f"member_{name}": losses.numpy() for name, losses in kept.items()},
+            "dur": np.array([row["dur"] for row in self.history]),
+        }
+
+    def load_history(self, columns: Mapping[str, np.ndarray], n_gradient_evaluations: int) -> None:
+        """Take over what :meth:`history_columns` gave."""
+        self.member_losses_ = {
+            name.removeprefix("member_"): list(torch.from_numpy(np.array(losses)).float().to(self.device))
+            for name, losses in columns.items()
+            if name.startswith("member_")
+        }
+        scalars = {name: values.tolist() for name, values in columns.items() if values.ndim == 1}
+        rows = zip(*scalars.values(), strict=True)
+        self.history = History({**dict(zip(scalars, row, strict=True)), "batches": []} for row in rows)
+        self.n_gradient_evaluations_ = n_gradient_evaluations
+
+    def settle(self) -> None:
+        """End a fit: members take the weights they keep."""
+        lr = self.optimizer_.param_groups[0]["lr"] if self.recipe is not None else 0.0
+        self.monitor_.settle(len(self.history), lr)
+
+    def twin(self, members: slice = slice(None)) -> PopulationNet:
+        """A net with copies of some members and of their record, without optimizer and callbacks."""
+        network = self.get_params_for("module")
+        network["n_members"] = len(range(network["n_members"])[members])
+        twin = PopulationNet(
+            self.module,
+            criterion=self.criterion,
+            seeds=self.seeds[:1],
+            batch_size=self.batch_size,
+            device=self.device,
+            callbacks__print_log=None,
+            **{f"module__{name}": value for name, value in network.items()},
+        ).initialize()
+        twin.module_.load_state_dict({k: v[members] for k, v in self.module_.state_dict().items()})
+        twin.monitor_ = MemberMonitor(twin.module_, self.patience)
+        twin.monitor_.load_state_dict({k: v[members] for k, v in self.monitor_.state_dict().items()})
+        twin.continue_record(self)
+        twin.member_losses_ = {
+            name: [losses[members] for losses in kept] for name, kept in self.member_losses_.items()
+        }
+        return twin
+
+    def renew(self) -> None:
+        """Make ready for an epoch on its own: the full learning rate, and members' records begun anew."""
+        self.lr_schedule = None
+        for group in self.optimizer_.param_groups:
+            group["lr"] = group["initial_lr"] = self.lr
+        self.monitor_ = MemberMonitor(self.module_, None)
+        self.monitor_.best_epoch.fill_(len(self.history))
+
+    def batches(self, table: Table) -> MemberBatches:
+        """Return what :meth:`train_epoch` takes: the rows in a new order for each member and epoch.
+
+        A full batch keeps the order of the first call.
+        """
+        return MemberBatches(
+            table,
+            self.batch_size,
+            self._generators(_ORDER) if self.recipe.full_batch else self.order_generators_,
+            batches_per_step=self.recipe.batches_per_step,
+            full_batch=self.recipe.full_batch,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return len(self.history) >= self.max_epochs or not bool(self.monitor_.active.any())
+
+    def train_epoch(self, batches: MemberBatches, valid: Table | None = None) -> None:
+        """One pass over the data, and what the members' monitor makes of it.
+
+        With ``valid``, members are judged by their loss there, at statistics re-estimated for their weights.
+        """
+        data = {"dataset_train": batches.dataset, "dataset_valid": valid}
+        self.notify("on_epoch_begin", **data)
+        losses = self._train_pass(batches)
+        self._record("train_loss", losses)
+        if valid is not None:
+            self.reestimate_statistics(batches.dataset)
+            losses = torch.where(losses.isfinite(), self._data_losses(valid), torch.nan)
+            self._record("valid_loss", losses)
+        elif "valid_loss" in self.member_losses_:  # of epochs before this one
+            self._record("valid_loss", torch.full_like(losses, torch.nan))
+        self.monitor_.observe(len(self.history), losses, self.optimizer_.param_groups[0]["lr"])
+        self.notify("on_epoch_end", **data)
+
+    def _record(self, name: str, losses: Tensor) -> None:
+        """Keep each member's loss, and for skorch the mean of those that have one."""
+        self.member_losses_.setdefault(name, []).append(losses)
+        self.history.record(name, _finite_mean(losses).item())
+
+    def _train_pass(self, batches: MemberBatches) -> Tensor:
+        """Optimizer steps over all rows; returns each member's mean loss, shape (K,)."""
+        n_steps, n_done = len(batches), (len(self.history) - 1) * len(batches)
+        total, n_rows = torch.zeros(self.module_.n_members, device=self.device), 0
+        for i, group in enumerate(batches):
+            self.notify("on_batch_begin", batch=group, training=True)
+            self._schedule((n_done + i) / (n_steps * self.max_epochs))
+            step = self.train_step(group)
+            self.n_gradient_evaluations_ += step["n_calls"] * batches.gradients_per_batch
+            rows = group[0].X.shape[-2]
+            total += step["losses"] * rows
+            n_rows += rows
+            self.notify("on_batch_end", batch=group, training=True, **step)
+        return total / n_rows
 
     def train_step(self, batch: list[Batch], **fit_params: Any) -> dict[str, Any]:
         """One optimizer step; its closure takes one mini-batch of the list after another, round and round."""
@@ -106,10 +279,10 @@ class PopulationNet(NeuralNet):
             part = batch[len(steps) % len(batch)]
             self._zero_grad_optimizer()
             step = self.train_step_single(part, **fit_params)
-            steps.append({"loss": step["loss"].detach(), "y_pred": None, "losses": self.member_losses_})
+            steps.append(step)
             self.notify(
                 "on_grad_computed",
-                named_parameters=list(self.get_all_learnable_params()),
+                named_parameters=[("population", self.module_.population)],
                 batch=part,
                 training=True,
             )
@@ -118,29 +291,42 @@ class PopulationNet(NeuralNet):
         self._step_optimizer(closure)
         return {**steps[0], "n_calls": len(steps)}  # the first loss is the one at the weights before the step
 
-    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any):
-        """One pass over the data; the history gets the epoch's mean loss, not a row for each batch."""
-        if iterator is None:
-            return
-        n_steps, n_done = len(iterator), (len(self.history) - 1) * len(iterator)
-        total_losses, total_rows = torch.zeros(self.module_.n_members, device=self.device), 0
-        for i, batch in enumerate(iterator):
-            self.notify("on_batch_begin", batch=batch, training=training)
-            self._schedule((n_done + i) / (n_steps * self.max_epochs))
-            step = step_fn(batch, **fit_params)
-            self.n_gradient_evaluations_ += step["n_calls"] * iterator.gradients_per_batch
-            n_rows = batch[0][0].shape[-2]
-            total_losses += step["losses"] * n_rows
-            total_rows += n_rows
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-        # A member that diverged does not blind what watches the others.
-        self.history.record(prefix + "_loss", (total_losses / total_rows).nanmean().item())
+    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+        """Gradients of the sum over members: a mean would make a member's gradient depend on K."""
+        self._set_training(True)
 
-    def one_pass(self, table: Table) -> Iterator[Batch]:
-        """Every row once for each member, in batches as in training."""
-        settings = {**self.get_params_for("iterator_train"), "batches_per_step": 1}
-        for group in MemberBatches(table, self.batch_size, **settings):
-            yield from group
+        def penalised(output: Tensor, sparsity: Tensor, members: slice) -> Tensor:
+            weight = None if batch.weight is None else batch.weight[members]
+            return self._losses(output, batch.y[members], weight) - self.lambda_sparse * sparsity
+
+        losses = backpropagate(self.module_, batch.X, penalised)
+        gradient = self.module_.population.grad
+        if self.clip_norm is not None and gradient is not None:
+            gradient.mul_((self.clip_norm / gradient.norm(dim=1, keepdim=True)).clamp(max=1))
+        return {"loss": losses.sum(), "losses": losses, "y_pred": None}
+
+    def _losses(self, output: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        """Mean loss of each member, shape (K,)."""
+        losses = self.criterion_(output, y)
+        return (losses if weight is None else losses * weight).mean(1)
+
+    @torch.no_grad()
+    def _data_losses(self, table: Table) -> Tensor:
+        """Loss of each member on a table, without penalty, shape (K,)."""
+        self._set_training(False)
+        total = torch.zeros(self.module_.n_members, device=self.device)
+        for batch in RowBatches(table, ROWS_PER_PASS):
+            total += self._losses(self.module_(batch.X)[0], batch.y, batch.weight) * batch.X.shape[-2]
+        return total / len(table)
+
+    def reestimate_statistics(self, table: Table) -> None:
+        """Let the running statistics be those of the present weights on all rows of ``table``."""
+        self.module_.reestimate_statistics(rows for rows in self._one_pass(table))
+
+    def _one_pass(self, table: Table) -> Iterator[Tensor]:
+        """Every row once for each member, in batches as in training, in the same order at each call."""
+        for group in MemberBatches(table, self.batch_size, self._generators(_STATISTICS)):
+            yield group[0].X
 
     def evaluation_step(self, batch: Batch, training: bool = False) -> Tensor:
         """Predictions of shape (rows, K, n_outputs), rows first so that batches concatenate."""
@@ -154,3 +340,35 @@ class PopulationNet(NeuralNet):
         factor = LR_SCHEDULES[self.lr_schedule](min(progress, 1.0))
         for group in self.optimizer_.param_groups:
             group["lr"] = group["initial_lr"] * factor
+
+    def training_state(self) -> dict[str, Any]:
+        """All that decides how training goes on, in tensors and plain values of its own."""
+        return {
+            "method": self.method,
+            "seeds": [(seeds.entropy, seeds.spawn_key) for seeds in self.seeds],
+            "network": {name: tensor.clone() for name, tensor in self.module_.state_dict().items()},
+            "optimizer": copy.deepcopy(self.optimizer_.state_dict()),
+            "orders": [generator.get_state() for generator in self.order_generators_],
+            "monitor": self.monitor_.state_dict(),
+            "history": [{k: v for k, v in row.items() if k != "batches"} for row in self.history],
+            "member_losses": {name: torch.stack(kept) for name, kept in self.member_losses_.items()},
+            "n_gradient_evaluations": self.n_gradient_evaluations_,
+        }
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`training_state` was taken."""
+        self.seeds = [np.random.SeedSequence(entropy, spawn_key=key) for entropy, key in state["seeds"]]
+        self.module_.load_state_dict(state["network"])
+        self.optimizer_.load_state_dict(copy.deepcopy(state["optimizer"]))
+        for generator, order in zip(self.order_generators_, state["orders"], strict=True):
+            generator.set_state(order)
+        self.monitor_.load_state_dict(state["monitor"])
+        self.history = History({**row, "batches": []} for row in state["history"])
+        losses = {name: kept.to(self.device) for name, kept in state["member_losses"].items()}
+        self.member_losses_ = {name: list(kept) for name, kept in losses.items()}
+        self.n_gradient_evaluations_ = state["n_gradient_evaluations"]
+
+
+def _finite_mean(losses: Tensor) -> Tensor:
+    """Mean over members that have a loss: one that diverged does not blind what watches the others."""
+    return torch.where(losses.isfinite(), losses, torch.nan).nanmean(-1)

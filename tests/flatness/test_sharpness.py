@@ -204,7 +204,7 @@ def test_a_diverged_member_is_nan_and_the_others_are_not(fitted):
         ({"model": "no model"}, ParameterTypeError, "nn.Module"),
         ({"model": nn.Linear(3, 1)}, ParameterError, "loss is needed"),
         ({"model": FlatMinimaTabNetRegressor()}, NotFittedError, "not fitted"),
-        ({"y": np.zeros(3)}, ValueError, "y must have shape"),
+        ({"y": np.zeros(3)}, ValueError, "inconsistent numbers of samples"),
         ({"X": np.zeros((60, 2))}, ValueError, "2 features"),
     ],
 )

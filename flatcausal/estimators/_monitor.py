@@ -1,0 +1,96 @@
+"""What becomes of each member during a fit: its best epoch, and when it stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flatcausal.nn import TabNet
+
+_STATE = ("best_loss", "best_epoch", "misses", "active", "diverged_epoch", "diverged_lr", "best_weights")
+
+
+class MemberMonitor:
+    """Remember each member's best weights, and stop members that diverge or no longer improve.
+
+    A member that stopped takes no further part: what it keeps does not depend on how long others run.
+
+    Parameters
+    ----------
+    network : TabNet
+        The population under training.
+    patience : int, optional
+        Epochs without improvement after which a member stops; never if None.
+
+    Attributes
+    ----------
+    best_epoch : Tensor of shape (K,)
+        Epoch of the smallest loss; 0 before any.
+    active : Tensor of bool, shape (K,)
+        Members that still train.
+    diverged_epoch, diverged_lr : Tensor of shape (K,)
+        When a member's loss or weights ceased to be finite, and the learning rate then; 0 for a healthy one.
+    """
+
+    def __init__(self, network: TabNet, patience: int | None):
+        self.network = network
+        self.patience = patience
+        weights = network.population.detach()
+        self.best_weights = weights.clone()
+        self.best_loss = weights.new_full((len(weights),), torch.inf)
+        self.best_epoch = torch.zeros_like(self.best_loss, dtype=torch.int64)
+        self.misses = torch.zeros_like(self.best_epoch)
+        self.diverged_epoch = torch.zeros_like(self.best_epoch)
+        self.diverged_lr = torch.zeros_like(self.best_loss, dtype=torch.float64)
+        self.active = torch.ones_like(self.best_epoch, dtype=torch.bool)
+
+    def observe(self, epoch: int, losses: Tensor, lr: float) -> None:
+        """Take note of an epoch: ``losses`` (K,) are those that a member should lower."""
+        weights = self.network.population.detach()
+        finite = losses.isfinite() & weights.isfinite().all(1)
+        self._note_divergence(finite, epoch, lr)
+        better = self.active & (losses < self.best_loss)
+        self.best_loss = torch.where(better, losses, self.best_loss)
+        self.best_epoch[better] = epoch
+        self.best_weights = torch.where(better[:, None], weights, self.best_weights)
+        self.misses = torch.where(better, 0, self.misses + 1)
+        if self.patience is not None:
+            self.active &= self.misses < self.patience
+
+    @property
+    def diverged(self) -> Tensor:
+        """Members that diverged, bool of shape (K,)."""
+        return self.diverged_epoch > 0
+
+    def kept_epoch(self, n_epochs: int) -> Tensor:
+        """Epoch whose weights each member keeps, of ``n_epochs``; 0 for initial weights."""
+        return torch.where(self._returning, self.best_epoch, n_epochs)
+
+    @property
+    def _returning(self) -> Tensor:
+        """Members that go back to their best weights."""
+        return torch.ones_like(self.active) if self.patience is not None else self.diverged
+
+    @torch.no_grad()
+    def settle(self, epoch: int, lr: float) -> None:
+        """End the fit: members take their best weights, all with patience, else those that diverged."""
+        self._note_divergence(self.network.population.isfinite().all(1), epoch, lr)
+        weights = torch.where(self._returning[:, None], self.best_weights, self.network.population)
+        self.network.population.copy_(weights)
+
+    def _note_divergence(self, finite: Tensor, epoch: int, lr: float) -> None:
+        diverging = self.active & ~finite
+        self.diverged_epoch[diverging] = epoch
+        self.diverged_lr[diverging] = lr
+        self.active &= finite
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch needs."""
+        return {name: getattr(self, name).clone() for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what :meth:`state_dict` gave."""
+        for name in _STATE:
+            setattr(self, name, state[name].to(getattr(self, name).device, copy=True))
