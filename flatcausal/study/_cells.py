@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -48,17 +48,28 @@ class Cell:
             {
                 "block": {"name": self.block.name, **self.block.identity()},
                 "label": self.label,
-                "optimizer": self.optimizer,
-                "n_members": self.n_members,
-                "max_epochs": self.budget.max_epochs,
-                "batch_size": self.budget.batch_size,
-                "virtual_batch_size": self.training.virtual_batch_size,
-                "lr_schedule": self.training.lr_schedule,
-                "weight_decay": self.training.weight_decay,
-                "network": self.network.to_dict(),
+                **self._training_identity(),
                 "measures": self.measures.to_dict(),
             }
         )
+
+    def _training_identity(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer,
+            "n_members": self.n_members,
+            "max_epochs": self.budget.max_epochs,
+            "batch_size": self.budget.batch_size,
+            "virtual_batch_size": self.training.virtual_batch_size,
+            "lr_schedule": self.training.lr_schedule,
+            "weight_decay": self.training.weight_decay,
+            "network": self.network.to_dict(),
+        }
+
+    @cached_property
+    def kin(self) -> str:
+        """Hash of all but the block's rows: cells of one kin can train as one population."""
+        shape = {"n_train": self.block.n_train, "n_features": self.block.n_features}
+        return content_id({**self._training_identity(), **shape})
 
     @property
     def cost(self) -> float:
@@ -104,23 +115,42 @@ def run_cell(cell: Cell) -> list[dict[str, Any]]:
         One record a member. ``status`` is "ok" or "diverged"; a member that diverged has
         None for every measure.
     """
+    return run_cells([cell])[0]
+
+
+def run_cells(cells: Sequence[Cell]) -> list[list[dict[str, Any]]]:
+    """Run cells of one ``kin`` as one population: the records of :func:`run_cell`, sooner."""
     from flatcausal._threads import pinned_threads
 
     with pinned_threads(1), warnings.catch_warnings():
         # Both are told by the record: as its status, and as a score that is None.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        return _run(cell, cell.block.load())
+        samples = [cell.block.load() for cell in cells]
+        started = time.perf_counter()
+        fits = _fit(cells, samples)
+        seconds = (time.perf_counter() - started) / sum(cell.n_members for cell in cells)
+        return [_records(*found, seconds) for found in zip(cells, samples, fits, strict=True)]
 
 
-def _run(cell: Cell, sample: Sample) -> list[dict[str, Any]]:
-    estimator = cell.estimator()
-    started = time.perf_counter()
+def _fit(cells: Sequence[Cell], samples: Sequence[Sample]) -> list[Any]:
+    """Fitted estimators; None where every member diverged."""
+    from flatcausal.estimators import fit_together
+
+    datasets = [(sample.X_train, sample.y_train) for sample in samples]
     try:
-        estimator.fit(sample.X_train, sample.y_train)
+        return list(fit_together([cell.estimator() for cell in cells], datasets))
     except FloatingPointError:
-        return [_diverged(_head(cell, member, started), sample) for member in range(cell.n_members)]
-    heads = [_head(cell, member, started) for member in range(cell.n_members)]
+        if len(cells) == 1:
+            return [None]
+        # One fit without a healthy member must not cost the others theirs.
+        return [_fit([cell], [sample])[0] for cell, sample in zip(cells, samples, strict=True)]
+
+
+def _records(cell: Cell, sample: Sample, estimator: Any, seconds: float) -> list[dict[str, Any]]:
+    heads = [_head(cell, member, seconds) for member in range(cell.n_members)]
+    if estimator is None:
+        return [_diverged(head, sample) for head in heads]
     _check_budget(cell, estimator)
     columns = _measure(cell, estimator, sample)
     return [
@@ -131,7 +161,7 @@ def _run(cell: Cell, sample: Sample) -> list[dict[str, Any]]:
     ]
 
 
-def _head(cell: Cell, member: int, started: float) -> dict[str, Any]:
+def _head(cell: Cell, member: int, seconds: float) -> dict[str, Any]:
     return {
         "block": cell.block.name,
         "optimizer": cell.label,
@@ -140,7 +170,7 @@ def _head(cell: Cell, member: int, started: float) -> dict[str, Any]:
         "n_gradient_evaluations": cell.budget.n_gradient_evaluations,
         "n_epochs": cell.budget.max_epochs,
         "lr": cell.optimizer["lr"],
-        "seconds": (time.perf_counter() - started) / cell.n_members,
+        "seconds": seconds,
     }
 
 

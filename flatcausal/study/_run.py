@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import joblib
@@ -14,11 +15,13 @@ import pandas as pd
 
 from flatcausal._validation import check_integer
 from flatcausal.exceptions import ParameterError
-from flatcausal.study._cells import Cell, run_cell
+from flatcausal.study._cells import Cell, run_cells
 from flatcausal.study._design import StudyDesign
 from flatcausal.study._store import open_store
 
 Progress = Callable[[int, int], None]
+
+MEMBERS_PER_TASK = 16  # more gain little, and an interrupt loses what the task has done
 
 
 def run_study(
@@ -31,7 +34,8 @@ def run_study(
 ) -> pd.DataFrame:
     """Run every cell of a design that its store does not hold yet.
 
-    Each finished cell is stored in one transaction. Interrupt the study when you like:
+    Cells that are alike but for their rows train as one population. Each finished cell is stored in one
+    transaction. Interrupt the study when you like:
     running it again with the same store computes only what is missing.
 
     Parameters
@@ -87,9 +91,10 @@ def run_study(
         missing = sorted((cell for cell in cells if cell.id not in finished), key=lambda cell: -cell.cost)
         done = len(cells) - len(missing)
         _tell(progress, done, len(cells))
-        for cell_id, seconds, records in _compute(missing, n_jobs):
-            opened.add(cell_id, seconds, records)
-            done += 1
+        for results in _compute(missing, n_jobs):
+            for cell_id, seconds, records in results:
+                opened.add(cell_id, seconds, records)
+            done += len(results)
             _tell(progress, done, len(cells))
         return opened.records()
 
@@ -100,16 +105,33 @@ def _tell(progress: Progress | None, done: int, total: int) -> None:
 
 
 def _compute(cells: list[Cell], n_jobs: int) -> Any:
-    # More processes than cells would only cost their start.
-    n_jobs = min(n_jobs, max(len(cells), 1))
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    return parallel(joblib.delayed(_timed)(cell, os.getpid()) for cell in cells)
+    tasks = _tasks(cells, joblib.effective_n_jobs(n_jobs))
+    # More processes than tasks would only cost their start.
+    parallel = joblib.Parallel(n_jobs=min(n_jobs, max(len(tasks), 1)), return_as="generator_unordered")
+    return parallel(joblib.delayed(_timed)(task, os.getpid()) for task in tasks)
 
 
-def _timed(cell: Cell, parent: int) -> tuple[str, float, list[dict[str, Any]]]:
+def _tasks(cells: list[Cell], n_jobs: int) -> list[list[Cell]]:
+    """Cells that train as one population, in the order of the first; enough tasks for every process."""
+    kin: dict[str, list[Cell]] = {}
+    for cell in cells:
+        kin.setdefault(cell.kin, []).append(cell)
+    return [task for alike in kin.values() for task in _shares(alike, n_jobs)]
+
+
+def _shares(alike: list[Cell], n_jobs: int) -> Iterator[list[Cell]]:
+    n_members = alike[0].n_members
+    # One member alone takes another kernel, whose rounding differs: its cells never share.
+    size = 1 if n_members == 1 else min(MEMBERS_PER_TASK // n_members, math.ceil(len(alike) / n_jobs))
+    for start in range(0, len(alike), max(size, 1)):
+        yield alike[start : start + max(size, 1)]
+
+
+def _timed(cells: list[Cell], parent: int) -> list[tuple[str, float, list[dict[str, Any]]]]:
     # Ctrl-C reaches every process of the terminal; only the one that stores may act on it.
     if os.getpid() != parent and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     started = time.perf_counter()
-    records = run_cell(cell)
-    return cell.id, time.perf_counter() - started, records
+    found = run_cells(cells)
+    seconds = (time.perf_counter() - started) / len(cells)
+    return [(cell.id, seconds, records) for cell, records in zip(cells, found, strict=True)]

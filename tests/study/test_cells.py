@@ -13,7 +13,7 @@ import torch
 
 from flatcausal.exceptions import DesignError
 from flatcausal.study import StudyDesign, run_cell
-from flatcausal.study._cells import Cell
+from flatcausal.study._cells import Cell, run_cells
 from tests.study.designs import TINY_NETWORK, tiny, without_clock, write_table
 
 ALL = ["gd", "sgd", "sam", "entropy_sgd", "adam"]
@@ -142,6 +142,14 @@ def test_a_cell_gives_the_same_bits_alone_and_whatever_came_before():
     np.random.seed(7)  # noqa: NPY002 - that global state does not matter is the point
     run_cell(cells[0])
     assert without_clock(run_cell(cells[1])) == alone
+
+
+@pytest.mark.parametrize("optimizers", [["sam"], {"walk": {"name": "entropy_sgd", "noise": 0.1}}, ["gd"]])
+def test_cells_trained_together_give_the_records_of_each_alone(optimizers):
+    cells = tiny(optimizers=optimizers).cells()
+    assert len({cell.kin for cell in cells}) == 1
+    together = [without_clock(records) for records in run_cells(cells)]
+    assert together == [without_clock(run_cell(cell)) for cell in cells]
 
 
 def test_a_cell_leaves_global_state_alone():

@@ -11,6 +11,7 @@ import pytest
 
 from flatcausal.exceptions import ParameterError, StoreError
 from flatcausal.study import load_records, run_study
+from flatcausal.study._run import _tasks
 from tests.study.designs import tiny
 
 
@@ -40,27 +41,39 @@ def test_resuming_recomputes_nothing(whole, tmp_path, monkeypatch):
     ran = []
     from flatcausal.study import _run
 
-    original = _run.run_cell
+    original = _run.run_cells
 
-    def counting(cell):
-        if len(ran) == 3:
+    def counting(cells):
+        if ran:
             raise KeyboardInterrupt
-        ran.append(cell.id)
-        return original(cell)
+        ran.extend(cell.id for cell in cells)
+        return original(cells)
 
-    monkeypatch.setattr(_run, "run_cell", counting)
+    monkeypatch.setattr(_run, "run_cells", counting)
     store = tmp_path / "study.db"
     with pytest.raises(KeyboardInterrupt):
         run_study(tiny(), store)
-    assert len(load_records(store)) == 3 * 2
-    monkeypatch.setattr(_run, "run_cell", lambda cell: (ran.append(cell.id), original(cell))[1])
+    assert len(load_records(store)) == 2 * 2  # both blocks of one optimizer train together
+    monkeypatch.setattr(
+        _run, "run_cells", lambda cells: (ran.extend(cell.id for cell in cells), original(cells))[1]
+    )
     seen = []
     frame = run_study(tiny(), store, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(3, 4), (4, 4)]
+    assert seen == [(2, 4), (4, 4)]
     assert len(ran) == len(set(ran)) == 4
     assert comparable(frame) == comparable(whole)
     run_study(tiny(), store)
     assert len(ran) == 4
+
+
+def test_cells_share_a_task_if_alike_and_leave_none_idle():
+    cells = tiny(data={**tiny().data.to_dict(), "n_datasets": 6}).cells()
+    tasks = _tasks(cells, n_jobs=4)
+    assert sorted(len(task) for task in tasks) == [2] * 6
+    assert all(len({cell.label for cell in task}) == 1 for task in tasks)
+    assert sorted(cell.id for task in tasks for cell in task) == sorted(cell.id for cell in cells)
+    alone = tiny(n_members=1, data={**tiny().data.to_dict(), "n_datasets": 6}).cells()
+    assert all(len(task) == 1 for task in _tasks(alone, n_jobs=1))
 
 
 @pytest.mark.usefixtures("interruptible")
