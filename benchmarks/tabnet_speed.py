@@ -24,7 +24,12 @@ from flatcausal import FlatMinimaTabNetRegressor
 from flatcausal.optim import Adam
 
 # features, rows, batch, virtual batch, epochs
-SETTINGS = [(10, 5000, 1024, 128, 6), (100, 5000, 1024, 128, 4), (60, 5000, 256, 128, 3), (60, 500, 32, 8, 4)]
+SETTINGS = [
+    (10, 5000, 1024, 128, 10),
+    (100, 5000, 1024, 128, 10),
+    (60, 5000, 256, 128, 10),
+    (60, 500, 32, 8, 10),
+]
 MEMBERS = (1, 16, 64)
 
 

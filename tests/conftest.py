@@ -5,6 +5,8 @@ import signal
 
 # Before torch or numpy load: one thread a process, so that parallel processes do not wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before scipy loads: without it scikit-learn's check of array API input would be skipped.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest
 from hypothesis import settings
