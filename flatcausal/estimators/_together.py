@@ -54,7 +54,7 @@ def fit_together(
     >>> estimators = [FlatMinimaTabNetRegressor(max_epochs=5, random_state=s) for s in range(3)]
     >>> fits = fit_together(estimators, [ds.sample(200, return_X_y=True) for ds in datasets])
     >>> [est.causal_importances_.shape for est in fits]
-    [(5,), (5,), (5,)]
+    [(15,), (15,), (15,)]
     """
     estimators = list(estimators)
     _check_alike(estimators, datasets)

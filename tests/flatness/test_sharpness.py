@@ -204,7 +204,7 @@ def test_a_diverged_member_is_nan_and_the_others_are_not(fitted):
         ({"model": "no model"}, ParameterTypeError, "nn.Module"),
         ({"model": nn.Linear(3, 1)}, ParameterError, "loss is needed"),
         ({"model": FlatMinimaTabNetRegressor()}, NotFittedError, "not fitted"),
-        ({"y": np.zeros(3)}, ValueError, "inconsistent numbers of samples"),
+        ({"y": np.zeros(3)}, ValueError, "y has 3 rows, but X has 60"),
         ({"X": np.zeros((60, 2))}, ValueError, "2 features"),
     ],
 )
