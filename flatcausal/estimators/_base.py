@@ -18,11 +18,11 @@ from torch import Tensor
 from flatcausal._random import RandomState, child, seed_sequence
 from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_boolean, check_choice, check_integer, check_real
-from flatcausal.estimators._batches import RowBatches, Table
+from flatcausal.estimators._batches import Table
 from flatcausal.estimators._categories import drop_unused, find_categories
 from flatcausal.estimators._checkpoint import Checkpoint
 from flatcausal.estimators._input import check_lengths, naming, read_features, read_weights
-from flatcausal.estimators._net import LR_SCHEDULES, ROWS_PER_PASS, PopulationNet
+from flatcausal.estimators._net import LR_SCHEDULES, PopulationNet
 from flatcausal.estimators._persistence import PersistentPredictor
 from flatcausal.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from flatcausal.estimators._split import hold_out
@@ -311,7 +311,8 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         self.net_ = net
         self.diverged_ = diverged
         self.best_epoch_ = net.monitor_.kept_epoch(len(net.history)).cpu().numpy()
-        self.member_importances_ = np.where(diverged[:, None], np.nan, _mean_masks(net.module_, table))
+        importances = net.module_.mean_masks(table.X, table.parts.weight).cpu().numpy()
+        self.member_importances_ = np.where(diverged[:, None], np.nan, importances)
         self.causal_importances_ = self.member_importances_[~diverged].mean(0)
         self.causal_importances_std_ = self.member_importances_[~diverged].std(0)
         self.n_iter_ = len(net.history)
@@ -365,17 +366,3 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _single(target: Tensor) -> Tensor:
     return target.float() if target.is_floating_point() else target
-
-
-@torch.no_grad()
-def _mean_masks(network: TabNet, table: Table) -> np.ndarray:
-    """Mean attention of each member over the rows, weighted as they are, float64 of shape (K, p)."""
-    total = torch.zeros(network.n_members, network.n_features, dtype=torch.float64, device=table.X.device)
-    mass = 0.0
-    for rows in RowBatches(table, ROWS_PER_PASS):
-        masks = network.explain(rows.X).double()
-        if rows.weight is not None:
-            masks = masks * rows.weight.unsqueeze(-1)
-        total += masks.sum(1)
-        mass += masks.shape[1] if rows.weight is None else rows.weight.sum(-1, keepdim=True).double()
-    return (total / mass).cpu().numpy()

@@ -57,8 +57,12 @@ class Table(Dataset):
 
     def take(self, rows: Tensor) -> Batch:
         """Rows of shape (K, b), row k for member k."""
-        index = (torch.arange(len(rows), device=rows.device)[:, None], rows) if self.X.dim() == 3 else (rows,)
-        return self._at(index)
+        X, y, weight = self.parts
+        if X.dim() == 3:
+            return self._at((torch.arange(len(rows), device=rows.device)[:, None], rows))
+        # The simple form is X[rows], which takes several times as long.
+        gathered = X.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+        return Batch(gathered, None if y is None else y[rows], None if weight is None else weight[rows])
 
     def _at(self, index: tuple[Any, ...]) -> Batch:
         X, y, weight = self.parts

@@ -94,7 +94,8 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
     cat_emb_dim : int, default=1
         Dimension of each embedding.
     class_weight : "balanced", dict of class to weight, or None, default=None
-        Factors of the rows' weights; ``"balanced"`` gives every class the same total.
+        Factors of the rows' weights, greater than 0, and 1 for a class that the dict leaves out;
+        ``"balanced"`` gives every class the same total.
 
     Attributes
     ----------

@@ -184,6 +184,7 @@ class PopulationNet(NeuralNet):
         """End a fit: members take the weights they keep."""
         lr = self.optimizer_.param_groups[0]["lr"] if self.recipe is not None else 0.0
         self.monitor_.settle(len(self.history), lr)
+        self.module_.track_running_stats = True
 
     def twin(self, members: slice = slice(None)) -> PopulationNet:
         """A net with copies of some members and of their record, without optimizer and callbacks."""
@@ -239,6 +240,8 @@ class PopulationNet(NeuralNet):
         With ``valid``, members are judged by their loss there, at statistics re-estimated for their weights.
         """
         data = {"dataset_train": batches.dataset, "dataset_valid": valid}
+        # Whoever needs statistics after the epoch re-estimates them; only callbacks look in between.
+        self.module_.track_running_stats = bool(self.callbacks)
         self.notify("on_epoch_begin", **data)
         losses = self._train_pass(batches)
         self._record("train_loss", losses)
@@ -316,7 +319,7 @@ class PopulationNet(NeuralNet):
         self._set_training(False)
         total = torch.zeros(self.module_.n_members, device=self.device)
         for batch in RowBatches(table, ROWS_PER_PASS):
-            total += self._losses(self.module_(batch.X)[0], batch.y, batch.weight) * batch.X.shape[-2]
+            total += self._losses(self.module_.predict(batch.X), batch.y, batch.weight) * batch.X.shape[-2]
         return total / len(table)
 
     def reestimate_statistics(self, table: Table) -> None:

@@ -58,12 +58,12 @@ class PopulationPredictor(BaseEstimator):
         ndarray of float32, shape (n_members, n), (n_members, n, n_targets) or (n_members, n, n_classes)
             Targets of a regressor, probabilities of a classifier.
         """
-        return self._over_rows(X, lambda network, rows: self._decode(network(rows)[0]), axis=1)
+        return self._over_rows(X, lambda network, rows: self._decode(network.predict(rows)), axis=1)
 
     def _mean_prediction(self, X: ArrayLike) -> np.ndarray:
         """Mean over members that did not diverge, (n,) or (n, n_targets) or (n, n_classes)."""
         healthy = self._healthy()
-        return self._over_rows(X, lambda network, rows: self._decode(network(rows)[0])[healthy].mean(0))
+        return self._over_rows(X, lambda network, rows: self._decode(network.predict(rows))[healthy].mean(0))
 
     def explain(self, X: ArrayLike) -> np.ndarray:
         """How much each row's prediction attends to each input.

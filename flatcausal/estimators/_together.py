@@ -30,7 +30,7 @@ def fit_together(
     estimators : sequence of FlatMinimaTabNetRegressor or of FlatMinimaTabNetClassifier
         Alike in class and in all parameters but ``random_state``.
     datasets : sequence of (X, y)
-        One for each estimator, all of one shape.
+        One for each estimator, all of one shape, with as many classes and categories.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def fit_together(
     ParameterError
         If a parameter differs, or there is not one data set for each estimator.
     DataError
-        If shapes differ.
+        If shapes, or numbers of classes or categories, differ.
     FloatingPointError
         If all members of one of the fits diverged; then none of the estimators is changed.
 
@@ -66,6 +66,7 @@ def fit_together(
         trained.append(fresh)
         trains.append(table)
         valids.append(valid)
+    _check_sizes(trained)
     n_members = check_integer("n_members", estimators[0].n_members, low=1)
     table = _stacked(trains, n_members)
     valid = None if valids[0] is None else _stacked(valids, n_members)
@@ -95,6 +96,17 @@ def _check_alike(estimators: Sequence[Any], datasets: Sequence[Any]) -> None:
                     f"{name} must be the same for all estimators: estimators[0] has {ours}, "
                     f"estimators[{i}] has {theirs}."
                 )
+
+
+def _check_sizes(trained: Sequence[PopulationEstimator]) -> None:
+    """Refuse fits whose networks would not be of one size."""
+    sizes = [(est._n_outputs, {i: len(values) for i, values in est.categories_.items()}) for est in trained]
+    for i, size in enumerate(sizes):
+        if size != sizes[0]:
+            raise DataError(
+                f"fit_together needs as many outputs and categories in all data sets: datasets[0] has "
+                f"{sizes[0]}, datasets[{i}] has {size}: fit them apart."
+            )
 
 
 def _stacked(tables: Sequence[Table], n_members: int) -> Table:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flatcausal.nn._tabnet import TabNet
 
 MemberLosses = Callable[[Tensor, Tensor, slice], Tensor]
-_GROUP_ELEMENTS = 2**20  # of a group's widest activation: larger ones fall out of the cache
+_GROUP_ELEMENTS = 2**19  # of a group's widest activation; larger groups fall out of the cache
 
 
 @torch.no_grad()
@@ -74,6 +74,7 @@ def backpropagate(network: TabNet, X: Tensor, member_losses: MemberLosses) -> Te
 @torch.no_grad()
 def statistics_totals(network: TabNet, X: Tensor) -> Tensor:
     """Means, then unbiased variances, of all layers over ghost batches, summed over rows: shape (K, 2S)."""
+    _keep_freed_memory()
     totals = []
     for members in _groups(network, X.shape[-2]):
         group = _Group(network, X, members)

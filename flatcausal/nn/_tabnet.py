@@ -218,12 +218,24 @@ class TabNet(nn.Module):
             explained[members, :, rows] = mask
         return explained.transpose(1, 2)
 
-    def mean_masks(self, X: Tensor) -> Tensor:
-        """Mean over the rows of :meth:`explain`, float64 of shape (K, n_features), in bounded memory."""
+    def mean_masks(self, X: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Mean over the rows of :meth:`explain`, in bounded memory.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, n_features) or (K, n, n_features)
+        weight : Tensor of shape (n,), optional
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        Tensor of float64, shape (K, n_features)
+        """
         total = torch.zeros(self.n_members, self.n_features, dtype=torch.float64, device=X.device)
-        for members, _, mask in masks(self, X):
-            total[members] += mask.sum(2, dtype=torch.float64)
-        return total / X.shape[-2]
+        for members, rows, mask in masks(self, X):
+            weighted = mask if weight is None else mask * weight[rows]
+            total[members] += weighted.sum(2, dtype=torch.float64)
+        return total / (X.shape[-2] if weight is None else weight.sum(dtype=torch.float64))
 
     @torch.no_grad()
     def reestimate_statistics(self, batches: Iterable[Tensor]) -> None:

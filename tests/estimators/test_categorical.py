@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.model_selection import cross_val_score
 
+from flatcausal.estimators import fit_together
 from flatcausal.exceptions import DataError, ParameterError
 from tests.estimators.fits import assert_same, bits, classifier, regressor
 
@@ -81,6 +82,13 @@ def test_numbers_in_an_array(dtype):
         bits(est, table), bits(regressor(**BOTH).fit(numbers.astype(float), Y), numbers.astype(float))
     )
     np.testing.assert_array_equal(table, original)
+
+
+def test_small_integers_hold_the_code_of_an_unseen_category():
+    table = np.column_stack([np.arange(N) % 7, np.arange(N) % 3]).astype(np.uint8)
+    est = regressor(categorical_features=[1]).fit(table, Y)
+    strange = table + np.array([0, 9], dtype=np.uint8)
+    np.testing.assert_array_equal(est.predict(strange), est.predict(strange.astype(float)))
 
 
 def test_the_callers_frame_stays_as_it_is():
@@ -182,6 +190,15 @@ def test_later_fits_know_the_categories_of_the_first():
     assert np.isfinite(est.predict(FRAME)).all()
     warm = regressor(**BOTH, warm_start=True).fit(early, Y[TOWN != "rome"]).fit(FRAME, Y)
     assert warm.categories_[1].tolist() == ["bern", "oslo"]
+
+
+def test_fits_can_be_made_together_only_with_as_many_categories():
+    fewer, other = FRAME.replace({"town": {"rome": "oslo"}}), FRAME.replace({"town": {"rome": "paris"}})
+    fits = fit_together([regressor(**BOTH), regressor(**BOTH)], [(FRAME, Y), (other, Y)])
+    assert_same(bits(fits[1], other), bits(regressor(**BOTH).fit(other, Y), other))
+    for first, second in ((FRAME, fewer), (fewer, FRAME)):
+        with pytest.raises(DataError, match="fit them apart"):
+            fit_together([regressor(**BOTH), regressor(**BOTH)], [(first, Y), (second, Y)])
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT], ids=repr)

@@ -10,6 +10,7 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.class_weight import compute_sample_weight
 
+from flatcausal.estimators import fit_together
 from flatcausal.exceptions import DataError, ParameterError
 from flatcausal.flatness import sharpness
 from tests.estimators.fits import assert_same, bits, classes, classifier
@@ -202,8 +203,20 @@ def test_early_stopping_holds_out_by_class():
             super()._conclude(net, table)
 
     y = np.repeat(["a", "b"], [14, 56])
-    Remembers(**classifier(early_stopping=True, validation_fraction=0.5).get_params()).fit(X, y)
-    assert seen == [[7, 28]]
+    for seed in range(3):
+        params = {"early_stopping": True, "validation_fraction": 0.5, "random_state": seed, "max_epochs": 1}
+        Remembers(**classifier(**params).get_params()).fit(X, y)
+    assert seen == [[7, 28]] * 3
+
+
+def test_fits_with_other_classes_can_be_made_together_only_if_there_are_as_many():
+    y = LABELS["text"][CODES]
+    renamed, merged = np.char.upper(y), np.where(CODES > 1, "mid", y)
+    fits = fit_together([classifier(), classifier()], [(X, y), (X, renamed)])
+    assert [est.classes_.tolist() for est in fits] == [["low", "mid", "top"], ["LOW", "MID", "TOP"]]
+    assert_same(bits(fits[1]), bits(classifier().fit(X, renamed)))
+    with pytest.raises(DataError, match=r"datasets\[1\] has \(2, {}\): fit them apart"):
+        fit_together([classifier(), classifier()], [(X, y), (X, merged)])
 
 
 def test_a_pickled_classifier_is_the_same():
