@@ -24,10 +24,10 @@ from flatcausal import FlatMinimaTabNetRegressor
 from flatcausal.optim import Adam
 
 # features, rows, batch, virtual batch, epochs
-SETTINGS = [(10, 5000, 1024, 128, 10), (100, 5000, 1024, 128, 5), (60, 5000, 256, 128, 5), (60, 500, 32, 8, 10)]
+SETTINGS = [
     (10, 5000, 1024, 128, 10),
-    (100, 5000, 1024, 128, 10),
-    (60, 5000, 256, 128, 10),
+    (100, 5000, 1024, 128, 5),
+    (60, 5000, 256, 128, 5),
     (60, 500, 32, 8, 10),
 ]
 MEMBERS = (1, 16, 64)

@@ -327,8 +327,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         ]
         if len(found) == len(monitor.diverged):
             raise FloatingPointError(
-                f"Every member diverged with {self.optimizer!r} ({found[0]}): lower lr, set clip_norm, "
-                f"or standardise the columns of X."
+                f"Every member diverged with {self.optimizer!r} ({found[0]}): lower lr or set clip_norm."
             )
         warnings.warn(
             f"{len(found)} of {len(monitor.diverged)} members diverged and are left out of predictions: "

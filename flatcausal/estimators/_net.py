@@ -275,24 +275,11 @@ class PopulationNet(NeuralNet):
         return total / n_rows
 
     def train_step(self, batch: list[Batch], **fit_params: Any) -> dict[str, Any]:
-        """One optimizer step; its closure takes one mini-batch of the list after another, round and round."""
-        steps: list[dict[str, Any]] = []
-
-        def closure() -> Tensor:
-            part = batch[len(steps) % len(batch)]
-            self._zero_grad_optimizer()
-            step = self.train_step_single(part, **fit_params)
-            steps.append(step)
-            self.notify(
-                "on_grad_computed",
-                named_parameters=[("population", self.module_.population)],
-                batch=part,
-                training=True,
-            )
-            return step["loss"]
-
+        """One optimizer step."""
+        closure = StepClosure(self, batch)
         self._step_optimizer(closure)
-        return {**steps[0], "n_calls": len(steps)}  # the first loss is the one at the weights before the step
+        # The first loss is the one at the weights before the step.
+        return {**closure.first, "n_calls": closure.n_calls}
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Gradients of the sum over members: a mean would make a member's gradient depend on K."""
@@ -306,7 +293,16 @@ class PopulationNet(NeuralNet):
         gradient = self.module_.population.grad
         if self.clip_norm is not None and gradient is not None:
             gradient.mul_((self.clip_norm / gradient.norm(dim=1, keepdim=True)).clamp(max=1))
-        return {"loss": losses.sum(), "losses": losses, "y_pred": None}
+        return {"losses": losses, "y_pred": None}
+
+    @torch.no_grad()
+    def batch_losses(self, batch: Batch) -> Tensor:
+        """Losses (K,) of a training pass that leaves gradients and running statistics alone."""
+        self._set_training(True)
+        tracked, self.module_.track_running_stats = self.module_.track_running_stats, False
+        output, sparsity = self.module_(batch.X)
+        self.module_.track_running_stats = tracked
+        return self._losses(output, batch.y, batch.weight) - self.lambda_sparse * sparsity
 
     def _losses(self, output: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Mean loss of each member, shape (K,)."""
@@ -370,6 +366,38 @@ class PopulationNet(NeuralNet):
         losses = {name: kept.to(self.device) for name, kept in state["member_losses"].items()}
         self.member_losses_ = {name: list(kept) for name, kept in losses.items()}
         self.n_gradient_evaluations_ = state["n_gradient_evaluations"]
+
+
+class StepClosure:
+    """What an optimizer calls for gradients: one mini-batch of its step after another, round and round.
+
+    Parameters
+    ----------
+    net : PopulationNet
+        The net under training.
+    batches : list of Batch
+        The step's mini-batches.
+    """
+
+    def __init__(self, net: PopulationNet, batches: list[Batch]):
+        self.net, self.batches = net, batches
+        self.n_calls = 0
+        self.first: dict[str, Any] = {}
+
+    def __call__(self) -> Tensor:
+        """Renew the gradients; returns each member's loss, shape (K,)."""
+        batch = self.batches[self.n_calls % len(self.batches)]
+        self.net._zero_grad_optimizer()
+        step = self.net.train_step_single(batch)
+        self.n_calls += 1
+        self.first = self.first or step
+        named = [("population", self.net.module_.population)]
+        self.net.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        return step["losses"]
+
+    def losses(self) -> Tensor:
+        """Losses (K,) on the first mini-batch, without gradients: to accept or reject by."""
+        return self.net.batch_losses(self.batches[0])
 
 
 def _finite_mean(losses: Tensor) -> Tensor:

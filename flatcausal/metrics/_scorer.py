@@ -66,5 +66,9 @@ class CausalScorer:
         importances = aligned_importances(estimator, self.roles.feature_names)
         return METRICS[self.metric](importances, self.roles.mask(self.truth))
 
+    def _accept_sample_weight(self) -> bool:
+        # scikit-learn's searches ask each of several scorers: weights of rows do not matter to importances.
+        return False
+
     def __repr__(self) -> str:
         return f"CausalScorer(metric={self.metric!r}, truth={self.truth!r})"

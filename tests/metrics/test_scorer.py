@@ -211,3 +211,19 @@ def test_neither_room_loads_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_search_with_weights_scores_importances_without():
+    ds = SyntheticDAGDataset(n_nodes=6, n_distractors=2, random_state=0)
+    X, y = ds.sample(60, return_X_y=True)
+    scoring = {"r2": "r2", "oracle": CausalScorer(ds.roles_, "auroc")}
+    search = GridSearchCV(
+        RandomForestRegressor(n_estimators=3, random_state=0),
+        {"max_depth": [2]},
+        scoring=scoring,
+        refit="r2",
+        cv=2,
+    )
+    with pytest.warns(UserWarning, match="oracle=CausalScorer.* does not support sample_weight"):
+        search.fit(X, y, sample_weight=np.ones(60))
+    assert np.isfinite(search.cv_results_["mean_test_oracle"]).all()
