@@ -28,7 +28,7 @@ SETTINGS = [
     (10, 5000, 1024, 128, 10),
     (100, 5000, 1024, 128, 5),
     (60, 5000, 256, 128, 5),
-    (60, 500, 32, 8, 10),
+    (60, 500, 32, 8, 30),
 ]
 MEMBERS = (1, 16, 64)
 
@@ -76,7 +76,7 @@ def fit_ours(X, y, batch: int, virtual_batch: int, epochs: int, n_threads: int, 
 
 def best_threads(run) -> int:
     """Number of threads, 1 or all cores, with which ``run`` is fastest; also warms up."""
-    return min({1, os.cpu_count() or 1}, key=lambda n_threads: min(run(n_threads) for _ in range(2)))
+    return min({1, os.cpu_count() or 1}, key=lambda n_threads: min(run(n_threads) for _ in range(3)))
 
 
 def compare(

@@ -24,6 +24,7 @@ from flatcausal.estimators._checkpoint import Checkpoint
 from flatcausal.estimators._input import check_lengths, naming, read_features, read_weights
 from flatcausal.estimators._net import LR_SCHEDULES, PopulationNet
 from flatcausal.estimators._persistence import PersistentPredictor
+from flatcausal.estimators._predictor import mean_masks
 from flatcausal.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from flatcausal.estimators._split import hold_out
 from flatcausal.estimators._training import EpochTasks, check_callbacks, train
@@ -120,9 +121,10 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
 
     def set_params(self: Self, **params: Any) -> Self:
         """Set parameters; those of a recipe given by name are reached by ``optimizer__`` as well."""
-        nested = any(key.startswith("optimizer__") for key in params)
-        if nested and "optimizer" not in params and isinstance(self.optimizer, str):
-            self.optimizer = get(self.optimizer)
+        if any(key.startswith("optimizer__") for key in params):
+            params = {"optimizer": self.optimizer, **params}
+            if isinstance(params["optimizer"], str):
+                params["optimizer"] = get(params["optimizer"])
         return super().set_params(**params)
 
     @with_callbacks
@@ -170,10 +172,11 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)):
             train(net, table, valid, checkpoint, tasks)
             trained._conclude(net, table)
-        self._become(trained)
-        task.call_on_fit_task_end(**data, reconstruction_attributes=self._fitted_attributes)
         if checkpoint is not None:
             checkpoint.remove()
+        trained._report_divergence()
+        self._become(trained)
+        task.call_on_fit_task_end(**data, reconstruction_attributes=self._fitted_attributes)
         return self
 
     def _split(self, table: Table, seeds: np.random.SeedSequence) -> tuple[Table, Table | None]:
@@ -199,6 +202,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)):
             net.train_epoch(net.batches(table))
             trained._conclude(net, table)
+        trained._report_divergence()
         self._become(trained)
         return self
 
@@ -234,7 +238,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
                 raise DataError("sample_weight leaves one row: give at least two rows a positive weight.")
         if origin is None:
             trained.categories_ = drop_unused(features, trained.categories_)
-            trained._learn_target(y, **learn)
+            trained._learn_target(y, weight, **learn)
         weight = trained._row_weights(y, weight)
         device = _device(self.device)
         return trained, Table(
@@ -243,7 +247,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
             None if weight is None else torch.from_numpy(weight / weight.mean()).float().to(device),
         )
 
-    def _learn_target(self, y: np.ndarray, **learn: Any) -> None:
+    def _learn_target(self, y: np.ndarray, weight: np.ndarray | None, **learn: Any) -> None:
         """Take note of what the target is."""
         raise NotImplementedError
 
@@ -267,7 +271,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         if clip_norm is not None:
             clip_norm = check_real("clip_norm", clip_norm, low=0.0, open_low=True)
         patience = check_integer("n_iter_no_change", self.n_iter_no_change, low=1)
-        verbose = int(self.verbose) if isinstance(self.verbose, bool) else self.verbose
+        verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
         verbose = check_integer("verbose", verbose, low=0)
         dim = check_integer("cat_emb_dim", self.cat_emb_dim, low=1)
         network = {
@@ -300,48 +304,54 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
             net.adopt(origin.net_)
         return net
 
+    def _home(self) -> torch.device:
+        try:
+            return _device(self.device)
+        except ParameterError:  # a GPU that is not here, or a parameter set to nonsense since the fit
+            return torch.device("cpu")
+
     def _conclude(self, net: PopulationNet, table: Table) -> None:
         """Take the fitted attributes from a trained net."""
-        net.settle()
-        net.reestimate_statistics(table)
-        net.module_.eval()
+        net.settle(table)
         diverged = net.monitor_.diverged.cpu().numpy()
-        if diverged.any():
-            self._report_divergence(net)
         self.net_ = net
         self.diverged_ = diverged
         self.best_epoch_ = net.monitor_.kept_epoch(len(net.history)).cpu().numpy()
-        importances = net.module_.mean_masks(table.X, table.parts.weight).cpu().numpy()
+        importances = mean_masks(net.module_, table)
         self.member_importances_ = np.where(diverged[:, None], np.nan, importances)
-        self.causal_importances_ = self.member_importances_[~diverged].mean(0)
-        self.causal_importances_std_ = self.member_importances_[~diverged].std(0)
+        healthy = self.member_importances_ if diverged.all() else self.member_importances_[~diverged]
+        self.causal_importances_ = healthy.mean(0)
+        self.causal_importances_std_ = healthy.std(0)
         self.n_iter_ = len(net.history)
         self.n_gradient_evaluations_ = net.n_gradient_evaluations_
         self.history_ = net.history_columns()
 
-    def _report_divergence(self, net: PopulationNet) -> None:
-        monitor = net.monitor_
+    def _report_divergence(self, stacklevel: int = 4) -> None:
+        """Warn of members that diverged; ``stacklevel`` leads from here to who called the estimator."""
+        monitor = self.net_.monitor_
         found = [
             f"member {k} in epoch {monitor.diverged_epoch[k]} at lr={monitor.diverged_lr[k]:.3g}"
-            for k in monitor.diverged.nonzero().flatten().tolist()
+            for k in np.flatnonzero(self.diverged_)
         ]
-        if len(found) == len(monitor.diverged):
+        if found and len(found) == len(self.diverged_):
             raise FloatingPointError(
-                f"Every member diverged with {self.optimizer!r} ({found[0]}): lower lr or set clip_norm."
+                f"Every member diverged with {self.optimizer!r} ({found[0]}): lower lr, set clip_norm, or "
+                f"scale columns of X and targets whose squares overflow."
             )
-        warnings.warn(
-            f"{len(found)} of {len(monitor.diverged)} members diverged and are left out of predictions: "
-            f"{', '.join(found)}; lower lr or set clip_norm.",
-            ConvergenceWarning,
-            stacklevel=5,  # the caller of fit, which scikit-learn wraps, and of partial_fit
-        )
+        if found:
+            warnings.warn(
+                f"{len(found)} of {len(self.diverged_)} members diverged and are left out of predictions: "
+                f"{', '.join(found)}; lower lr or set clip_norm.",
+                ConvergenceWarning,
+                stacklevel=stacklevel,
+            )
 
-    def _snapshot(self, net: PopulationNet, table: Table) -> dict[str, Any]:
-        """Fitted attributes as if the fit ended now; the net under training is left alone."""
+    def _snapshot(self, net: PopulationNet, table: Table) -> dict[str, Any] | None:
+        """Fitted attributes as if the fit ended now, None without a healthy member; ``net`` is left alone."""
         twin = type(self)(**self.get_params(deep=False))
         vars(twin).update(vars(self))
         twin._conclude(net.twin(), table)
-        return twin._fitted_attributes()
+        return None if twin.diverged_.all() else twin._fitted_attributes()
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -45,7 +45,13 @@ class Checkpoint:
                 "checkpoint_dir needs a random_state, by which a repeated fit finds its file: pass one."
             )
         directory = Path(estimator.checkpoint_dir)
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WeightsError(
+                f"checkpoint_dir {str(directory)!r} cannot be made or is no folder ({error.strerror}): "
+                f"choose another."
+            ) from error
         return cls(directory / f"{_fingerprint(estimator, net, [table, valid])}.checkpoint")
 
     def resume(self, net: PopulationNet) -> None:

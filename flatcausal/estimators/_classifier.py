@@ -34,7 +34,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
     lr : float, optional
         Learning rate; the recipe's default if None.
     weight_decay : float, default=0.0
-        L2 penalty.
+        L2 penalty; with ``"adamw"`` the factor of its decoupled decay.
     lr_schedule : {"cosine", "linear"} or None, default="cosine"
         How the learning rate falls to zero over the fit; constant if None.
     clip_norm : float, optional
@@ -70,7 +70,8 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         same parameters, rows and integer ``random_state``, goes on from there, and ends bitwise as
         if it had not been; then the file is deleted. The state of ``callbacks`` is not kept.
     callbacks : list of skorch callbacks, optional
-        Called during the fit. Callbacks of scikit-learn are given by ``set_callbacks``.
+        Called during the fit; one that changes the learning rate needs ``lr_schedule=None``. Callbacks of
+        scikit-learn are given by ``set_callbacks``.
     verbose : int or bool, default=0
         1 prints a line an epoch.
     n_d, n_a : int, default=8
@@ -282,10 +283,24 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         """
         return self._mean_prediction(X)
 
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """Logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def _check_target(self, y: Any) -> np.ndarray:
         return read_labels(y)
 
-    def _learn_target(self, y: np.ndarray, classes: Any = None) -> None:
+    def _learn_target(self, y: np.ndarray, weight: np.ndarray | None, classes: Any = None) -> None:
         self.classes_ = np.unique(y if classes is None else read_labels(classes, "classes"))
 
     def _encode_target(self, y: np.ndarray) -> np.ndarray:

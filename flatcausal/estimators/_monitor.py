@@ -9,7 +9,17 @@ from torch import Tensor
 
 from flatcausal.nn import TabNet
 
-_STATE = ("best_loss", "best_epoch", "misses", "active", "diverged_epoch", "diverged_lr", "best_weights")
+_STATE = (
+    "best_loss",
+    "best_epoch",
+    "misses",
+    "active",
+    "last_epoch",
+    "diverged_epoch",
+    "diverged_lr",
+    "best_weights",
+    "first_weights",
+)
 
 
 class MemberMonitor:
@@ -30,6 +40,8 @@ class MemberMonitor:
         Epoch of the smallest loss; 0 before any.
     active : Tensor of bool, shape (K,)
         Members that still train.
+    last_epoch : Tensor of shape (K,)
+        Epoch after which a member stopped, or the last so far.
     diverged_epoch, diverged_lr : Tensor of shape (K,)
         When a member's loss or weights ceased to be finite, and the learning rate then; 0 for a healthy one.
     """
@@ -38,10 +50,12 @@ class MemberMonitor:
         self.network = network
         self.patience = patience
         weights = network.population.detach()
+        self.first_weights = weights.clone()
         self.best_weights = weights.clone()
         self.best_loss = weights.new_full((len(weights),), torch.inf)
         self.best_epoch = torch.zeros_like(self.best_loss, dtype=torch.int64)
         self.misses = torch.zeros_like(self.best_epoch)
+        self.last_epoch = torch.zeros_like(self.best_epoch)
         self.diverged_epoch = torch.zeros_like(self.best_epoch)
         self.diverged_lr = torch.zeros_like(self.best_loss, dtype=torch.float64)
         self.active = torch.ones_like(self.best_epoch, dtype=torch.bool)
@@ -49,6 +63,7 @@ class MemberMonitor:
     def observe(self, epoch: int, losses: Tensor, lr: float) -> None:
         """Take note of an epoch: ``losses`` (K,) are those that a member should lower."""
         weights = self.network.population.detach()
+        self.last_epoch[self.active] = epoch
         finite = losses.isfinite() & weights.isfinite().all(1)
         self._note_divergence(finite, epoch, lr)
         better = self.active & (losses < self.best_loss)
@@ -77,8 +92,25 @@ class MemberMonitor:
     def settle(self, epoch: int, lr: float) -> None:
         """End the fit: members take their best weights, all with patience, else those that diverged."""
         self._note_divergence(self.network.population.isfinite().all(1), epoch, lr)
-        weights = torch.where(self._returning[:, None], self.best_weights, self.network.population)
-        self.network.population.copy_(weights)
+        self._put(self._returning, self.best_weights)
+
+    @torch.no_grad()
+    def retreat(self, sick: Tensor, epoch: int, lr: float) -> None:
+        """Count members as diverged that do not compute finite numbers, and take their weights back.
+
+        To their best ones or, if they have those already, to the first ones.
+        """
+        again = sick & self.diverged
+        self.diverged_epoch[sick & ~again] = epoch
+        self.diverged_lr[sick & ~again] = lr
+        self.active &= ~sick
+        self.best_epoch[again] = 0
+        self._put(sick & ~again, self.best_weights)
+        self._put(again, self.first_weights)
+
+    def _put(self, members: Tensor, weights: Tensor) -> None:
+        population = self.network.population
+        population.copy_(torch.where(members[:, None], weights, population))
 
     def _note_divergence(self, finite: Tensor, epoch: int, lr: float) -> None:
         diverging = self.active & ~finite

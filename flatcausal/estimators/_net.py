@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flatcausal._members import member_generators
 from flatcausal._random import child
-from flatcausal.estimators._batches import Batch, MemberBatches, RowBatches, Table
+from flatcausal.estimators._batches import Batch, MemberBatches, RowBatches, Table, n_batches
 from flatcausal.estimators._monitor import MemberMonitor
 from flatcausal.exceptions import ParameterError
 from flatcausal.nn import TabNet, backpropagate
@@ -180,11 +180,19 @@ class PopulationNet(NeuralNet):
         self.history = History({**dict(zip(scalars, row, strict=True)), "batches": []} for row in rows)
         self.n_gradient_evaluations_ = n_gradient_evaluations
 
-    def settle(self) -> None:
-        """End a fit: members take the weights they keep."""
+    def settle(self, table: Table) -> None:
+        """End a fit: members take the weights they keep, and statistics of their own on ``table``."""
         lr = self.optimizer_.param_groups[0]["lr"] if self.recipe is not None else 0.0
         self.monitor_.settle(len(self.history), lr)
+        self.reestimate_statistics(table)
+        # Finite weights may overflow on the way to statistics: then to the best weights, then to the first.
+        for _ in range(2):
+            sick = ~self.module_.statistics.isfinite().all(1)
+            if sick.any():
+                self.monitor_.retreat(sick, len(self.history), lr)
+                self.reestimate_statistics(table)
         self.module_.track_running_stats = True
+        self.module_.eval()
 
     def twin(self, members: slice = slice(None)) -> PopulationNet:
         """A net with copies of some members and of their record, without optimizer and callbacks."""
@@ -202,11 +210,22 @@ class PopulationNet(NeuralNet):
         twin.module_.load_state_dict({k: v[members] for k, v in self.module_.state_dict().items()})
         twin.monitor_ = MemberMonitor(twin.module_, self.patience)
         twin.monitor_.load_state_dict({k: v[members] for k, v in self.monitor_.state_dict().items()})
-        twin.continue_record(self)
-        twin.member_losses_ = {
-            name: [losses[members] for losses in kept] for name, kept in self.member_losses_.items()
-        }
+        twin._copy_record(self, members)
         return twin
+
+    def _copy_record(self, whole: PopulationNet, members: slice) -> None:
+        """Take over some members' part of a record, as far as any of them trained."""
+        n_epochs, total = int(self.monitor_.last_epoch.max()), len(whole.history)
+        self.member_losses_ = {
+            name: [losses[members] for losses in kept[:n_epochs]]
+            for name, kept in whole.member_losses_.items()
+        }
+        rows: list[dict[str, Any]] = list(whole.history)[:n_epochs]
+        means = {name: [_finite_mean(k).item() for k in kept] for name, kept in self.member_losses_.items()}
+        self.history = History(
+            {**row, **{name: kept[i] for name, kept in means.items()}} for i, row in enumerate(rows)
+        )
+        self.n_gradient_evaluations_ = whole.n_gradient_evaluations_ * n_epochs // max(total, 1)
 
     def renew(self) -> None:
         """Make ready for an epoch on its own: the full learning rate, and members' records begun anew."""
@@ -278,8 +297,7 @@ class PopulationNet(NeuralNet):
         """One optimizer step."""
         closure = StepClosure(self, batch)
         self._step_optimizer(closure)
-        # The first loss is the one at the weights before the step.
-        return {**closure.first, "n_calls": closure.n_calls}
+        return closure.record()
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Gradients of the sum over members: a mean would make a member's gradient depend on K."""
@@ -383,6 +401,12 @@ class StepClosure:
         self.net, self.batches = net, batches
         self.n_calls = 0
         self.first: dict[str, Any] = {}
+        self.parts: list[StepClosure] = []
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of each mini-batch."""
+        return self.batches[0].X.shape[-2]
 
     def __call__(self) -> Tensor:
         """Renew the gradients; returns each member's loss, shape (K,)."""
@@ -397,7 +421,32 @@ class StepClosure:
 
     def losses(self) -> Tensor:
         """Losses (K,) on the first mini-batch, without gradients: to accept or reject by."""
-        return self.net.batch_losses(self.batches[0])
+        losses = self.net.batch_losses(self.batches[0])
+        self.first = self.first or {"losses": losses, "y_pred": None}
+        return losses
+
+    def split(self, m: int) -> list[StepClosure]:
+        """Closures for ``m`` rows each of the first mini-batch; together they count as this one.
+
+        A last single row joins the rows before. Ghost batches are cut from each part on its own, as from a
+        small batch: a part of at most ``virtual_batch_size`` rows is one. ``clip_norm`` acts on each part.
+        """
+        rows = Table(*self.batches[0])
+        count = n_batches(self.n_rows, m)
+        if count == 1:
+            return [self]
+        stops = [*range(m, m * count, m), self.n_rows]
+        self.parts = [
+            StepClosure(self.net, [rows[start:stop]]) for start, stop in zip([0, *stops], stops, strict=False)
+        ]
+        return self.parts
+
+    def record(self) -> dict[str, Any]:
+        """Losses at the weights before the step, which are the first ones, and passes over a mini-batch."""
+        if not self.parts:
+            return {**self.first, "n_calls": self.n_calls}
+        losses = sum(part.first["losses"] * (part.n_rows / self.n_rows) for part in self.parts)
+        return {"losses": losses, "y_pred": None, "n_calls": self.n_calls + self.parts[0].n_calls}
 
 
 def _finite_mean(losses: Tensor) -> Tensor:

@@ -118,12 +118,16 @@ class PersistentPredictor(PopulationPredictor):
             "weights": weights,
         }
 
+    def _home(self) -> torch.device:
+        """Where a loaded net lives: on the device of the parameters if it is here."""
+        raise NotImplementedError
+
     def _restore(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
         net = PopulationNet(
             TabNet,
             criterion=self._criterion,
-            device="cpu",
+            device=self._home(),
             callbacks__print_log=None,
             **{f"module__{name}": value for name, value in state["network"].items()},
         ).initialize()

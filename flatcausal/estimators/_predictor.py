@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_integer
+from flatcausal.estimators._batches import RowBatches, Table
 from flatcausal.estimators._input import check_lengths, read_features
 from flatcausal.estimators._net import ROWS_PER_PASS, PopulationNet
 from flatcausal.nn import TabNet
@@ -58,12 +59,18 @@ class PopulationPredictor(BaseEstimator):
         ndarray of float32, shape (n_members, n), (n_members, n, n_targets) or (n_members, n, n_classes)
             Targets of a regressor, probabilities of a classifier.
         """
-        return self._over_rows(X, lambda network, rows: self._decode(network.predict(rows)), axis=1)
+        function = lambda network, rows: self._decode(network.predict(rows))  # noqa: E731
+        return self._over_rows(X, function, axis=1, dtype=self._precision())
 
     def _mean_prediction(self, X: ArrayLike) -> np.ndarray:
         """Mean over members that did not diverge, (n,) or (n, n_targets) or (n, n_classes)."""
         healthy = self._healthy()
-        return self._over_rows(X, lambda network, rows: self._decode(network.predict(rows))[healthy].mean(0))
+        function = lambda network, rows: self._decode(network.predict(rows))[healthy].mean(0)  # noqa: E731
+        return self._over_rows(X, function, dtype=self._precision())
+
+    def _precision(self) -> torch.dtype:
+        """Of predictions."""
+        return torch.float32
 
     def explain(self, X: ArrayLike) -> np.ndarray:
         """How much each row's prediction attends to each input.
@@ -76,7 +83,7 @@ class PopulationPredictor(BaseEstimator):
         -------
         ndarray of float32, shape (n, n_features)
             Rows sum to one. ``causal_importances_`` is the mean of these rows over the rows trained on,
-            weighted by ``sample_weight`` if given.
+            weighted as their losses are.
         """
         healthy = self._healthy()
         return self._over_rows(X, lambda network, rows: network.explain(rows)[healthy].mean(0))
@@ -112,9 +119,13 @@ class PopulationPredictor(BaseEstimator):
         return loss
 
     def _over_rows(
-        self, X: ArrayLike, function: Callable[[TabNet, Tensor], Tensor], axis: int = 0
+        self,
+        X: ArrayLike,
+        function: Callable[[TabNet, Tensor], Tensor],
+        axis: int = 0,
+        dtype: torch.dtype = torch.float32,
     ) -> np.ndarray:
-        """Apply ``function`` to batches of rows and join its results along ``axis``, as float32.
+        """Apply ``function`` to batches of rows and join its results along ``axis``.
 
         In float64, so that a row's float32 prediction is the same whatever rows and members are around it.
         """
@@ -125,7 +136,7 @@ class PopulationPredictor(BaseEstimator):
         results = None
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)), torch.no_grad():
             for start in range(0, len(values), ROWS_PER_PASS):
-                part = function(network, values[start : start + ROWS_PER_PASS].to(like)).float().cpu()
+                part = function(network, values[start : start + ROWS_PER_PASS].to(like)).to(dtype).cpu()
                 if results is None:  # filled in place: joining parts would hold them twice
                     results = part.new_empty(*part.shape[:axis], len(values), *part.shape[axis + 1 :])
                 results.narrow(axis, start, part.shape[axis]).copy_(part)
@@ -149,6 +160,19 @@ def _in_float64(network: TabNet) -> TabNet:
     """A copy in double precision, where the device has it."""
     precise = copy.deepcopy(network)
     return precise if network.population.device.type == "mps" else precise.double()
+
+
+@torch.no_grad()
+def mean_masks(network: TabNet, table: Table) -> np.ndarray:
+    """Mean attention of each member over the rows, weighted as their losses are, shape (K, p)."""
+    precise = _in_float64(network)
+    total, mass = 0.0, 0.0
+    for rows in RowBatches(table, ROWS_PER_PASS):
+        weight = None if rows.weight is None else rows.weight.double()
+        n = rows.X.shape[-2] if weight is None else weight.sum().item()
+        total = total + precise.mean_masks(rows.X.to(precise.population), weight) * n
+        mass += n
+    return (total / mass).cpu().numpy()  # pyright: ignore
 
 
 def _is_fitted_name(name: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from flatcausal._random import RandomState
@@ -34,7 +35,7 @@ class FlatMinimaTabNetRegressor(RegressorMixin, PopulationEstimator):
     lr : float, optional
         Learning rate; the recipe's default if None.
     weight_decay : float, default=0.0
-        L2 penalty.
+        L2 penalty; with ``"adamw"`` the factor of its decoupled decay.
     lr_schedule : {"cosine", "linear"} or None, default="cosine"
         How the learning rate falls to zero over the fit; constant if None.
     clip_norm : float, optional
@@ -70,7 +71,8 @@ class FlatMinimaTabNetRegressor(RegressorMixin, PopulationEstimator):
         same parameters, rows and integer ``random_state``, goes on from there, and ends bitwise as
         if it had not been; then the file is deleted. The state of ``callbacks`` is not kept.
     callbacks : list of skorch callbacks, optional
-        Called during the fit. Callbacks of scikit-learn are given by ``set_callbacks``.
+        Called during the fit; one that changes the learning rate needs ``lr_schedule=None``. Callbacks of
+        scikit-learn are given by ``set_callbacks``.
     verbose : int or bool, default=0
         1 prints a line an epoch.
     n_d, n_a : int, default=8
@@ -255,21 +257,28 @@ class FlatMinimaTabNetRegressor(RegressorMixin, PopulationEstimator):
 
         Returns
         -------
-        ndarray, shape (n,) and float32, or (n, n_targets) and float64
-            scikit-learn's contract asks for float64 where there are several targets.
+        ndarray of float32, shape (n,), or of float64, shape (n, n_targets)
+            scikit-learn's contract asks for float64 where there are several targets. One target takes it,
+            too, if it lies so far from zero that float32 would not tell its values apart.
         """
-        prediction = self._mean_prediction(X)
-        return prediction if prediction.ndim == 1 else prediction.astype(np.float64)
+        return self._mean_prediction(X)
+
+    def _precision(self) -> torch.dtype:
+        check_is_fitted(self)
+        coarse = np.abs(self.target_mean_) * np.finfo(np.float32).eps > 1e-3 * self.target_scale_
+        return torch.float64 if np.ndim(self.target_mean_) or coarse else torch.float32
 
     def _check_target(self, y: Any) -> np.ndarray:
         return read_numbers(y)
 
-    def _learn_target(self, y: np.ndarray) -> None:
+    def _learn_target(self, y: np.ndarray, weight: np.ndarray | None) -> None:
         check_boolean("scale_target", self.scale_target)
-        mean, scale = y.mean(0), y.std(0)
+        mean = np.average(y, axis=0, weights=weight)
+        scale = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
         if not self.scale_target:
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
-        self.target_mean_, self.target_scale_ = mean, np.where(scale > 0, scale, 1.0)
+        rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)  # all the spread that a constant has
+        self.target_mean_, self.target_scale_ = mean, np.where(scale > rounding, scale, 1.0)
 
     def _encode_target(self, y: np.ndarray) -> np.ndarray:
         if y.shape[1:] != np.shape(self.target_mean_):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from flatcausal.estimators._base import PopulationEstimator
 from flatcausal.estimators._batches import Table
 from flatcausal.estimators._net import PopulationNet
 from flatcausal.estimators._training import train
-from flatcausal.exceptions import DataError, ParameterError
+from flatcausal.exceptions import DataError, ParameterError, ParameterTypeError
+
+_ALONE = ("callbacks", "checkpoint_dir", "warm_start")
 
 
 def fit_together(
@@ -28,7 +31,8 @@ def fit_together(
     Parameters
     ----------
     estimators : sequence of FlatMinimaTabNetRegressor or of FlatMinimaTabNetClassifier
-        Alike in class and in all parameters but ``random_state``.
+        Alike in class and in all parameters but ``random_state``; without ``callbacks``, ``checkpoint_dir``
+        and ``warm_start``.
     datasets : sequence of (X, y)
         One for each estimator, all of one shape, with as many classes and categories.
 
@@ -75,6 +79,8 @@ def fit_together(
         train(net, table, valid)
         for i, (fresh, own) in enumerate(zip(trained, trains, strict=True)):
             fresh._conclude(_share(net, i, n_members), own)
+    for fresh in trained:
+        fresh._report_divergence(stacklevel=3)
     for est, fresh in zip(estimators, trained, strict=True):
         est._become(fresh)
     return estimators
@@ -86,16 +92,33 @@ def _check_alike(estimators: Sequence[Any], datasets: Sequence[Any]) -> None:
             f"fit_together needs one data set for each of at least one estimator, got {len(estimators)} "
             f"estimators and {len(datasets)} data sets."
         )
+    for i, estimator in enumerate(estimators):
+        if not isinstance(estimator, PopulationEstimator):
+            raise ParameterTypeError(
+                f"estimators[{i}] must be a TabNet estimator of this package, got {type(estimator).__name__}."
+            )
+        if any(estimator is other for other in estimators[:i]):
+            raise ParameterError(f"estimators[{i}] is there twice: pass clones of it.")
+        for name in _ALONE:
+            if getattr(estimator, name):
+                raise ParameterError(
+                    f"{name} works in fits of their own, got {getattr(estimator, name)!r}: leave it out, "
+                    f"or fit apart."
+                )
     first = {"class": type(estimators[0]).__name__, **estimators[0].get_params()}
     for i, estimator in enumerate(estimators[1:], start=1):
         params = {"class": type(estimator).__name__, **estimator.get_params()}
         for name in first.keys() | params.keys():
-            ours, theirs = repr(first.get(name)), repr(params.get(name))
-            if name != "random_state" and ours != theirs:
+            ours, theirs = first.get(name), params.get(name)
+            if name != "random_state" and repr(ours) != repr(theirs) and not _equal_numbers(ours, theirs):
                 raise ParameterError(
-                    f"{name} must be the same for all estimators: estimators[0] has {ours}, "
-                    f"estimators[{i}] has {theirs}."
+                    f"{name} must be the same for all estimators: estimators[0] has {ours!r}, "
+                    f"estimators[{i}] has {theirs!r}."
                 )
+
+
+def _equal_numbers(ours: Any, theirs: Any) -> bool:
+    return isinstance(ours, Real) and isinstance(theirs, Real) and ours == theirs
 
 
 def _check_sizes(trained: Sequence[PopulationEstimator]) -> None:

@@ -42,7 +42,7 @@ class EpochTasks:
         Gives the fitted attributes as if the fit ended now.
     """
 
-    def __init__(self, task: Any, data: dict[str, Any], snapshot: Callable[[], dict[str, Any]]):
+    def __init__(self, task: Any, data: dict[str, Any], snapshot: Callable[[], Any]):
         self.task, self.data, self.snapshot = task, data, snapshot
 
     def begin(self) -> None:

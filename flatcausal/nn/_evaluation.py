@@ -39,7 +39,8 @@ class Evaluation:
         for scale, shift, centre, gain in parts:
             scale = scale.view(gain.shape) * gain
             folded.append((scale.unsqueeze(2), (shift.view(gain.shape) - centre * scale).unsqueeze(2)))
-        self.inputs = folded[0]
+        # Raw columns may lie far from zero against their spread: their mean goes first.
+        self.inputs = (mean[:, : weights.sizes[0], None], folded[0][0], shifts[0].view(len(mean), -1, 1))
 
         def linear(name: str, norm: int) -> tuple[Tensor, Tensor]:
             return weights.matrices[name] * folded[norm][0], folded[norm][1]
@@ -56,7 +57,8 @@ class Evaluation:
         """Mask (K, n_features, n) and decision (K, n_d, n), up to one factor, of each step."""
         network, prior = self.network, None
         x = network.embeddings(x, self.population, self.means)
-        x = torch.addcmul(self.inputs[1], x, self.inputs[0])
+        centre, gain, shift = self.inputs
+        x = torch.addcmul(shift, x - centre, gain)
         hidden = self._transform(0, x)
         for t, (weight, shift) in enumerate(self.attentions, start=1):
             logits = torch.baddbmm(shift, weight, hidden[:, -network.n_a :])

@@ -138,7 +138,11 @@ class RunningStatistics:
         shift = torch.cat(list(biases), dim=1) - mean * scale
         self.scales = scale.unsqueeze(2).split(sizes, dim=1)
         self.shifts = shift.unsqueeze(2).split(sizes, dim=1)
+        self.first = mean[:, : sizes[0], None], biases[0].unsqueeze(2)
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Normalise activations of shape (K, F, n)."""
+        if layer == 0:  # raw columns may lie far from zero against their spread: the mean goes first
+            mean, bias = self.first
+            return torch.addcmul(bias, x - mean, self.scales[0])
         return torch.addcmul(self.shifts[layer], x, self.scales[layer])

@@ -244,9 +244,9 @@ class TabNet(nn.Module):
         Running statistics lag behind weights that moved; how far depends on the optimizer's number of
         steps. Afterwards they belong to the present weights.
         """
-        total, n_rows = torch.zeros_like(self.statistics), 0
+        total, n_rows = torch.zeros_like(self.statistics, dtype=torch.float64), 0
         for X in batches:
-            total += statistics_totals(self, X)
+            total += statistics_totals(self, X).double()
             n_rows += X.shape[-2]
         self.statistics.copy_(total / n_rows)
 

@@ -91,7 +91,7 @@ def add_product(total: Tensor, weight: Tensor, x: Tensor) -> Tensor:
 def add_outer(total: Tensor | None, below: Tensor, d_linear: Tensor) -> Tensor:
     """Add a linear layer's weight gradient, transposed (k, inputs, outputs), to ``total`` if there is one."""
     outputs = d_linear.shape[1]
-    if below.shape[1] * outputs * below.element_size() % 16 and len(below) > 1:
+    if below.shape[1] * outputs * below.element_size() % 16 and below.shape[0] > 1:
         d_linear = torch.nn.functional.pad(d_linear, (0, 0, 0, _missing(outputs, below)))
     below, d_linear = _padded(below), _padded(d_linear).transpose(1, 2)
     if total is None:
@@ -112,5 +112,5 @@ def _padded(x: Tensor) -> Tensor:
     Elsewhere matmul kernels differ between small and large batches and with the place in a batch: a member's
     last bit would depend on its neighbours. One member has none.
     """
-    missing = _missing(x.shape[2], x) if len(x) > 1 else 0
+    missing = _missing(x.shape[2], x) if x.shape[0] > 1 else 0
     return torch.nn.functional.pad(x, (0, missing)) if missing else x

@@ -28,7 +28,7 @@ def test_shapes_and_dtypes(fitted):
     assert fitted.predict(X).dtype == np.float64  # as scikit-learn wants it
     members = fitted.predict_members(X)
     assert members.shape == (3, 70, 2)
-    assert members.dtype == np.float32
+    assert members.dtype == np.float64
     np.testing.assert_allclose(fitted.predict(X), members.mean(0), rtol=1e-5, atol=1e-4)
     assert fitted.explain(X).shape == X.shape
 
