@@ -172,11 +172,11 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)):
             train(net, table, valid, checkpoint, tasks)
             trained._conclude(net, table)
-        if checkpoint is not None:
-            checkpoint.remove()
         trained._report_divergence()
         self._become(trained)
         task.call_on_fit_task_end(**data, reconstruction_attributes=self._fitted_attributes)
+        if checkpoint is not None:
+            checkpoint.remove()
         return self
 
     def _split(self, table: Table, seeds: np.random.SeedSequence) -> tuple[Table, Table | None]:
