@@ -1,7 +1,8 @@
 """What fits and predictions cost as they grow: ``python benchmarks/estimator_costs.py``.
 
-Peak memory of predicting a million rows as a multiple of the input, a step of SAM in steps of SGD, time against
-rows and against features, and the time of ``import flatcausal``. Writes ``benchmarks/estimator_costs.json``.
+Peak memory of predicting a million rows as a multiple of the input, a step of SAM in steps of SGD, time
+against rows and against features, and the time of ``import flatcausal``. Writes
+``benchmarks/estimator_costs.json``.
 """
 
 from __future__ import annotations

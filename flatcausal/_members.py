@@ -16,7 +16,7 @@ from flatcausal._random import child, integer_seed
 
 def member_norms(tensors: Sequence[Tensor], n_members: int) -> Tensor:
     """Euclidean norm over each member's share of all tensors, shape (K,)."""
-    if n_members == 1:
+    if n_members == 1 and len(tensors) > 1:
         return nn.utils.get_total_norm(list(tensors)).reshape(1)
     norms = [torch.linalg.vector_norm(tensor.reshape(n_members, -1), dim=1) for tensor in tensors]
     return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)

@@ -54,6 +54,8 @@ class EntropySGD(Recipe):
     package pass ``batches_per_step`` fresh ones.
     """
 
+    needs_closure = True
+
     def __init__(
         self,
         L: int = 5,

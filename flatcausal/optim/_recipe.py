@@ -23,6 +23,7 @@ class Recipe(BaseEstimator):
     """
 
     full_batch = False
+    needs_closure = False  # whether a step asks for gradients itself, and so cannot be another's base
 
     @property
     def default_lr(self) -> float:
@@ -58,7 +59,8 @@ class Recipe(BaseEstimator):
         lr : float, optional
             Learning rate; ``default_lr`` if None.
         weight_decay : float, default=0.0
-            Factor of an L2 penalty, added to the gradient at the unperturbed weights.
+            Factor of an L2 penalty, added to the gradient at the unperturbed weights; of the decoupled decay
+            in :class:`AdamW`.
         n_members : int, optional
             Independent models stacked on the first axis of every tensor; 1 if None.
         random_state : int, SeedSequence, Generator or None

@@ -6,16 +6,38 @@ from collections.abc import Callable
 
 from flatcausal._validation import check_choice
 from flatcausal.exceptions import ParameterTypeError
-from flatcausal.optim._classical import GD, SGD, Adam, Momentum
+from flatcausal.optim._adagrad import Adagrad
+from flatcausal.optim._adam import Adam
+from flatcausal.optim._adamw import AdamW
+from flatcausal.optim._asam import ASAM
+from flatcausal.optim._basin_hopping import BasinHopping
 from flatcausal.optim._entropy_sgd import EntropySGD
+from flatcausal.optim._gsam import GSAM
+from flatcausal.optim._noise_in_gradient import NiGGD, NiGSGD
+from flatcausal.optim._noise_in_model import NiMGD, NiMSGD
+from flatcausal.optim._random_search import RandomSearch
 from flatcausal.optim._recipe import Recipe
+from flatcausal.optim._rmsprop import RMSprop
 from flatcausal.optim._sam import SAM
+from flatcausal.optim._sgd import GD, SGD, Momentum, Nesterov
 
 _RECIPES: dict[str, Callable[..., Recipe]] = {
+    "adagrad": Adagrad,
     "adam": Adam,
+    "adamw": AdamW,
+    "asam": ASAM,
+    "bh": BasinHopping,
     "entropy_sgd": EntropySGD,
     "gd": GD,
+    "gsam": GSAM,
     "momentum": Momentum,
+    "nesterov": Nesterov,
+    "nig_gd": NiGGD,
+    "nig_sgd": NiGSGD,
+    "nim_gd": NiMGD,
+    "nim_sgd": NiMSGD,
+    "random_search": RandomSearch,
+    "rmsprop": RMSprop,
     "sam": SAM,
     "sgd": SGD,
 }

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from flatcausal._validation import check_integer
 from flatcausal.exceptions import ParameterError
@@ -57,10 +57,46 @@ class Target:
             if hasattr(layer, "track_running_stats") and not isinstance(layer, instance_norm)
         )
 
+    def masks(self, *kinds: str) -> dict[Tensor, Tensor | bool]:
+        """Where the numbers of ``kinds`` are: "weight", "bias", "norm" or, of a population, "embedding".
+
+        Tensors of torch's normalisation layers and of their subclasses are "norm"; those of other layers are
+        "bias" if a part of their name says so, else "weight". The columns of a population matrix (K, P) are
+        what its layout says.
+
+        Returns
+        -------
+        dict
+            For each tensor of the layers whether it is of one of ``kinds``; for a population a boolean (P,).
+        """
+        found: dict[Tensor, Tensor | bool] = {}
+        for layer in self.layers:
+            layout: Any = getattr(layer, "layout", None)
+            for name, param in layer.named_parameters(recurse=False):
+                if name == "population" and layout is not None:
+                    found[param] = layout.mask(*kinds)
+                else:  # a tensor that layers share is what the first of them says
+                    found.setdefault(param, _kind(layer, name) in kinds)
+        return found
+
     @cached_property
     def has_dropout(self) -> bool:
         """Whether the model has dropout layers."""
         return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.layers)
+
+
+_NORMALIZATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+
+def _kind(layer: nn.Module, name: str) -> str:
+    if isinstance(layer, _NORMALIZATIONS):
+        return "norm"
+    return "bias" if "bias" in name.split("_") else "weight"
 
 
 @contextmanager

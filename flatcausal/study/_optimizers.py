@@ -76,6 +76,7 @@ def _resolve(where: str, label: str, value: object, shared: Mapping[str, Any]) -
     rate = recipe.default_lr if lr is None else lr
     complete["lr"] = check_real(f"{where}.lr", rate, low=0.0, open_low=True)
     _try_to_build(where, recipe, complete["lr"])
+    _refuse_gradient_free(where, recipe)
     return complete
 
 
@@ -147,12 +148,20 @@ def _plain(value: Any, default: Any) -> Any:
 
 
 def _try_to_build(where: str, recipe: Any, lr: float) -> None:
-    import torch
+    from flatcausal.nn import TabNet
 
     try:
-        recipe.build([torch.nn.Parameter(torch.zeros(1, 1))], lr=lr)
+        recipe.build(TabNet(2), lr=lr)  # torch's own layers would draw from the global generator
     except (FlatCausalError, TypeError, ValueError) as error:
         raise DesignError(f"{where}: {error}") from error
+
+
+def _refuse_gradient_free(where: str, recipe: Any) -> None:
+    if recipe.gradients_per_step == 0:
+        raise DesignError(
+            f"{where} takes no gradients, and a study gives all optimizers the same number of them; leave it "
+            "out, and fit an estimator with it instead."
+        )
 
 
 def _refuse_twins(resolved: Mapping[str, Mapping], shared: Mapping[str, Any]) -> None:

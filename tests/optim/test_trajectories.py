@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from flatcausal.optim import GD, SAM, SGD, Adam, EntropySGD, Momentum
+from flatcausal.optim import (
+    GD,
+    SAM,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    EntropySGD,
+    Momentum,
+    Nesterov,
+    RMSprop,
+)
 from tests.optim.problems import Quadratics, flat, gradient_of, module, train
 from tests.reference import optimizers as twin
 
@@ -19,10 +30,35 @@ TWINS = {
         SGD(momentum=0.8, nesterov=True),
         lambda g, w, n: twin.descend(g, w, n, twin.sgd_rule(0.1, 0.8, True, 0.01)),
     ),
+    "nesterov by name": (
+        Nesterov(),
+        lambda g, w, n: twin.descend(g, w, n, twin.sgd_rule(0.1, 0.9, True, 0.01)),
+    ),
+    "adagrad": (Adagrad(), lambda g, w, n: twin.descend(g, w, n, twin.adagrad_rule(0.1, weight_decay=0.01))),
+    "adagrad, other eps": (
+        Adagrad(eps=0.1),
+        lambda g, w, n: twin.descend(g, w, n, twin.adagrad_rule(0.1, 0.1, 0.01)),
+    ),
+    "rmsprop": (RMSprop(), lambda g, w, n: twin.descend(g, w, n, twin.rmsprop_rule(0.1, weight_decay=0.01))),
+    "rmsprop, other alpha": (
+        RMSprop(alpha=0.7, eps=1e-2),
+        lambda g, w, n: twin.descend(g, w, n, twin.rmsprop_rule(0.1, 0.7, 1e-2, 0.01)),
+    ),
     "adam": (Adam(), lambda g, w, n: twin.descend(g, w, n, twin.adam_rule(0.1, weight_decay=0.01))),
     "adam, other betas": (
         Adam(betas=(0.5, 0.7), eps=1e-2),
         lambda g, w, n: twin.descend(g, w, n, twin.adam_rule(0.1, (0.5, 0.7), 1e-2, 0.01)),
+    ),
+    # Not the default eps: a bias before BatchNorm has a gradient of mere rounding, which no penalty drowns.
+    "adamw": (
+        AdamW(eps=1e-3),
+        lambda g, w, n: twin.descend(
+            g, w, n, twin.adam_rule(0.1, eps=1e-3, weight_decay=0.01, decoupled=True)
+        ),
+    ),
+    "adamw, other betas": (
+        AdamW(betas=(0.5, 0.7), eps=1e-2),
+        lambda g, w, n: twin.descend(g, w, n, twin.adam_rule(0.1, (0.5, 0.7), 1e-2, 0.01, decoupled=True)),
     ),
     "sam": (SAM(rho=0.3), lambda g, w, n: twin.sam(g, w, n, twin.sgd_rule(0.1, weight_decay=0.01), 0.3)),
     "sam over momentum": (
@@ -32,6 +68,24 @@ TWINS = {
     "sam over adam": (
         SAM(rho=0.3, base=Adam()),
         lambda g, w, n: twin.sam(g, w, n, twin.adam_rule(0.1, weight_decay=0.01), 0.3),
+    ),
+    "sam over adamw": (
+        SAM(rho=0.3, base=AdamW(eps=1e-3)),
+        lambda g, w, n: twin.sam(
+            g, w, n, twin.adam_rule(0.1, eps=1e-3, weight_decay=0.01, decoupled=True), 0.3
+        ),
+    ),
+    "sam over nesterov": (
+        SAM(rho=0.3, base=Nesterov()),
+        lambda g, w, n: twin.sam(g, w, n, twin.sgd_rule(0.1, 0.9, True, 0.01), 0.3),
+    ),
+    "sam over adagrad": (
+        SAM(rho=0.3, base=Adagrad()),
+        lambda g, w, n: twin.sam(g, w, n, twin.adagrad_rule(0.1, weight_decay=0.01), 0.3),
+    ),
+    "sam over rmsprop": (
+        SAM(rho=0.3, base=RMSprop()),
+        lambda g, w, n: twin.sam(g, w, n, twin.rmsprop_rule(0.1, weight_decay=0.01), 0.3),
     ),
 }
 
@@ -59,7 +113,7 @@ def test_entropy_sgd_equals_the_numpy_twin(batch_norm, momentum, nesterov):
     np.testing.assert_allclose(flat(net).numpy(), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("base", [SGD(), Momentum(), Adam()])
+@pytest.mark.parametrize("base", [SGD(), Momentum(), Nesterov(), Adagrad(), RMSprop(), Adam(), AdamW()])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_sam_without_radius_is_its_base_bitwise(base, batch_norm):
     plain, sam = module(batch_norm), module(batch_norm)

@@ -19,18 +19,43 @@ def sgd_rule(lr, momentum=0.0, nesterov=False, weight_decay=0.0):
     return update
 
 
-def adam_rule(lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def adam_rule(lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
     m = v = 0.0
     t = 0
 
     def update(w, g):
         nonlocal m, v, t
-        g = g + weight_decay * w
+        g = g if decoupled else g + weight_decay * w
         t += 1
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
         corrected = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
-        return w - lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
+        shrunk = (1 - lr * weight_decay) * w if decoupled else w
+        return shrunk - lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
+
+    return update
+
+
+def adagrad_rule(lr, eps=1e-10, weight_decay=0.0):
+    total = 0.0
+
+    def update(w, g):
+        nonlocal total
+        g = g + weight_decay * w
+        total = total + g**2
+        return w - lr * g / (np.sqrt(total) + eps)
+
+    return update
+
+
+def rmsprop_rule(lr, alpha=0.99, eps=1e-8, weight_decay=0.0):
+    mean = 0.0
+
+    def update(w, g):
+        nonlocal mean
+        g = g + weight_decay * w
+        mean = alpha * mean + (1 - alpha) * g**2
+        return w - lr * g / (np.sqrt(mean) + eps)
 
     return update
 

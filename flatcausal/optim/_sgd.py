@@ -1,0 +1,103 @@
+"""Gradient descent: on mini-batches or on all rows, plain or with momentum."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim import Optimizer
+
+from flatcausal._validation import check_real
+from flatcausal.optim._recipe import Recipe
+from flatcausal.optim._target import Target
+
+
+class SGD(Recipe):
+    r"""Stochastic gradient descent, one gradient per step.
+
+    .. math:: b \leftarrow \mu b + g, \qquad w \leftarrow w - \eta\, b
+
+    with :math:`g + \mu b` in place of :math:`b` under Nesterov's rule.
+
+    Parameters
+    ----------
+    momentum : float, default=0.0
+        Factor :math:`\mu` in [0, 1).
+    nesterov : bool, default=False
+        Look ahead along the momentum; needs ``momentum > 0``, and is ignored without.
+
+    Examples
+    --------
+    >>> import torch
+    >>> w = torch.tensor([1.0], requires_grad=True)
+    >>> optimizer = SGD().build([w], lr=0.1)
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     return loss
+    >>> loss = optimizer.step(closure)
+    >>> w
+    tensor([0.8000], requires_grad=True)
+    """
+
+    def __init__(self, momentum: float = 0.0, nesterov: bool = False):
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    @property
+    def default_lr(self) -> float:
+        """Learning rate where none is given."""
+        return 0.1
+
+    def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
+        momentum = check_real("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
+        return torch.optim.SGD(
+            target.params,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=self.nesterov and momentum > 0,
+        )
+
+
+class GD(SGD):
+    """Gradient descent on the whole training set, one step per pass over the data.
+
+    The update is that of :class:`SGD`; the estimators see ``full_batch`` and feed all rows at once.
+    In plain PyTorch the closure must do so.
+    """
+
+    full_batch = True
+
+
+class Momentum(SGD):
+    """:class:`SGD` with heavy-ball momentum 0.9 by default (Polyak, 1964)."""
+
+    def __init__(self, momentum: float = 0.9, nesterov: bool = False):
+        super().__init__(momentum, nesterov)
+
+
+class Nesterov(SGD):
+    r"""Nesterov's accelerated gradient, one gradient per step.
+
+    .. math:: b \leftarrow \mu b + g, \qquad w \leftarrow w - \eta\, (g + \mu b)
+
+    the form of Sutskever et al. (2013) in terms of the point where the gradient is taken.
+
+    Parameters
+    ----------
+    momentum : float, default=0.9
+        Factor :math:`\mu` in [0, 1).
+
+    References
+    ----------
+    Y. Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)", 1983.
+
+    Examples
+    --------
+    >>> from flatcausal.optim import Nesterov, get
+    >>> get("nesterov").set_params(momentum=0.8)
+    Nesterov(momentum=0.8)
+    """
+
+    def __init__(self, momentum: float = 0.9):
+        super().__init__(momentum, nesterov=True)
