@@ -22,7 +22,7 @@ from flatcausal.estimators._batches import Table
 from flatcausal.estimators._categories import drop_unused, find_categories
 from flatcausal.estimators._checkpoint import Checkpoint
 from flatcausal.estimators._input import check_lengths, naming, read_features, read_weights
-from flatcausal.estimators._net import LR_SCHEDULES, PopulationNet
+from flatcausal.estimators._net import LR_SCHEDULES, VALIDATION, PopulationNet
 from flatcausal.estimators._persistence import PersistentPredictor
 from flatcausal.estimators._predictor import mean_masks
 from flatcausal.estimators._sklearn_callbacks import CallbackSupportMixin, with_callbacks
@@ -185,7 +185,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         fraction = check_real("validation_fraction", self.validation_fraction, **unit)
         if not self.early_stopping:
             return table, None
-        return hold_out(table, fraction, child(seeds, 4), is_classifier(self))
+        return hold_out(table, fraction, child(seeds, VALIDATION), is_classifier(self))
 
     def _partial_fit(
         self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, **learn: Any

@@ -30,7 +30,7 @@ _SIZES = {  # of a network, and the estimator's parameters that decide them
     **{name: name for name in ("n_members", "n_d", "n_a", "n_steps", "n_shared", "n_independent")},
     "embeddings": "cat_emb_dim",
 }
-_WEIGHTS, _ORDER, _NOISE, _STATISTICS = range(4)  # named streams of a random_state
+_WEIGHTS, _ORDER, _NOISE, _STATISTICS, VALIDATION = range(5)  # named streams of a random_state
 
 
 class PopulationNet(NeuralNet):

@@ -56,17 +56,22 @@ class PopulationPredictor(BaseEstimator):
 
         Returns
         -------
-        ndarray of float32, shape (n_members, n), (n_members, n, n_targets) or (n_members, n, n_classes)
-            Targets of a regressor, probabilities of a classifier.
+        ndarray of shape (n_members, n), (n_members, n, n_targets) or (n_members, n, n_classes)
+            Targets of a regressor, in the precision of ``predict``; probabilities of a classifier, float32.
         """
-        function = lambda network, rows: self._decode(network.predict(rows))  # noqa: E731
-        return self._over_rows(X, function, axis=1, dtype=self._precision())
+        return self._over_rows(X, self._predict_rows, axis=1, dtype=self._precision())
 
     def _mean_prediction(self, X: ArrayLike) -> np.ndarray:
         """Mean over members that did not diverge, (n,) or (n, n_targets) or (n, n_classes)."""
         healthy = self._healthy()
-        function = lambda network, rows: self._decode(network.predict(rows))[healthy].mean(0)  # noqa: E731
-        return self._over_rows(X, function, dtype=self._precision())
+        return self._over_rows(
+            X,
+            lambda network, rows: self._predict_rows(network, rows)[healthy].mean(0),
+            dtype=self._precision(),
+        )
+
+    def _predict_rows(self, network: TabNet, rows: Tensor) -> Tensor:
+        return self._decode(network.predict(rows))
 
     def _precision(self) -> torch.dtype:
         """Of predictions."""

@@ -88,7 +88,7 @@ def _keep_freed_memory() -> None:
     """Have glibc keep what a pass frees for the next one.
 
     It hands freed memory back from twice the size of the largest block that was ever freed, and each page of
-    the next pass is faulted in anew: up to a third of the time. A block of 31 MiB, never touched, raises that
+    the next pass is faulted in anew. A block of 31 MiB, never touched, raises that
     bound to 62 MiB; elsewhere it does nothing.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
