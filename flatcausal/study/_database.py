@@ -14,6 +14,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool
 
 from flatcausal.exceptions import StoreError
+from flatcausal.study._interrupts import held_interrupts
 
 _SQLITE_HEADER = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_MS = 30_000
@@ -137,7 +138,8 @@ def writing(engine: sa.Engine, name: str) -> Iterator[sa.Connection]:
 @contextmanager
 def _named(name: str) -> Iterator[None]:
     try:
-        yield
+        with held_interrupts():
+            yield
     except exc.SQLAlchemyError as error:
         raise StoreError(
             f"The store {name} cannot be used: {_first_line(getattr(error, 'orig', None) or error)}; "
