@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MemberLosses = Callable[[Tensor, Tensor, slice], Tensor]
 _GROUP_ELEMENTS = 2**19  # of a group's widest activation; larger groups fall out of the cache
+_HELD_ELEMENTS = 2**20  # of a member's widest activation; what a larger batch leaves would fill the memory
 
 
 @torch.no_grad()
@@ -95,8 +96,13 @@ def _keep_freed_memory() -> None:
 
 
 def _groups(network: TabNet, n_rows: int) -> list[slice]:
-    width = max(network.embeddings.n_columns, 2 * (network.n_d + network.n_a))
-    return member_groups(network.n_members, math.ceil(network.n_members * n_rows * width / _GROUP_ELEMENTS))
+    n_elements = network.n_members * n_rows * _width(network)
+    return member_groups(network.n_members, math.ceil(n_elements / _GROUP_ELEMENTS))
+
+
+def _width(network: TabNet) -> int:
+    """Rows of the widest activation."""
+    return max(network.embeddings.n_columns, 2 * (network.n_d + network.n_a))
 
 
 def _differentiate(
@@ -113,7 +119,12 @@ def _differentiate(
 
 
 class _Group:
-    """A pass of some members over a batch: its whole ghost batches, then its ragged tail."""
+    """A pass of some members over a batch: its whole ghost batches, then its ragged tail.
+
+    Ghost batches meet in the first norm and in the loss only. So a batch whose activations would fill the
+    memory goes through in parts of whole ghost batches, forward once for the loss and once more with each
+    part's way back: the same gradient, for a third more work.
+    """
 
     def __init__(self, network: TabNet, X: Tensor, members: slice):
         self.network, self.members = network, members
@@ -123,19 +134,26 @@ class _Group:
         self.inputs = (
             (X if X.dim() == 2 else X[members]).expand(self.n_members, *X.shape[-2:]).transpose(1, 2)
         )
-        x = self._normalized_inputs()
+        self.x = self._normalized_inputs()
         self.gradients: dict[str, Tensor] = {}
         self.chunks = Chunks.of(self.n_rows, network.virtual_batch_size)
-        self.passes = [
-            Pass(network, self.weights, x[:, :, rows].contiguous(), size, self.gradients)
-            for rows, size in self._parts()
-        ]
+        self.parts = self._parts()
+        self.passes: list[Pass] = []
+        self.statistics: list[tuple[Tensor, Tensor]] = []
 
     def _parts(self) -> list[tuple[slice, int]]:
-        """Rows, and how many of them are a ghost batch: beyond the first norm ghost batches never meet."""
-        edge = self.chunks.n_full * self.chunks.rows
-        whole, tail = (slice(0, edge), self.chunks.rows), (slice(edge, self.n_rows), self.chunks.tail)
-        return [part for part in (whole, tail) if part[0].stop > part[0].start]
+        """Rows, and how many of them are a ghost batch."""
+        edge, rows = self.chunks.n_full * self.chunks.rows, self.chunks.rows
+        # By the rows alone: a member's sums must not depend on its neighbours.
+        most = max(_HELD_ELEMENTS // _width(self.network) // rows, 1) * rows
+        self.held = self.n_rows <= most
+        whole = [(slice(start, min(start + most, edge)), rows) for start in range(0, edge, most)]
+        tail = [(slice(edge, self.n_rows), self.chunks.tail)] if edge < self.n_rows else []
+        return whole + tail
+
+    def _pass(self, part: tuple[slice, int]) -> Pass:
+        rows, size = part
+        return Pass(self.network, self.weights, self.x[:, :, rows].contiguous(), size, self.gradients)
 
     def _normalized_inputs(self) -> Tensor:
         columns = self.network.embeddings.n_columns
@@ -164,7 +182,16 @@ class _Group:
 
     def decide(self) -> tuple[Tensor, Tensor]:
         """Sums of the decisions (k, n_d, n) and of the masks' negative entropies (k,)."""
-        decisions, entropies = zip(*(part.forward() for part in self.passes), strict=True)
+        decisions, entropies = [], []
+        for part in self.parts:
+            run = self._pass(part)
+            decision, entropy = run.forward()
+            decisions.append(decision)
+            entropies.append(entropy)
+            if self.held:
+                self.passes.append(run)
+            else:
+                self.statistics.append(run.statistics())
         return _joined(decisions), sum_of(entropies)
 
     def backward(self, d_output: Tensor, d_sparsity: Tensor | None) -> Tensor:
@@ -175,8 +202,8 @@ class _Group:
         self.gradients["output"] = add_outer(None, self.decision, d_output)
         slope = product(self.weights.transposed["output"], d_output)
         found = [
-            part.backward(slope[:, :, rows], d_sparsity)
-            for part, (rows, _) in zip(self.passes, self._parts(), strict=True)
+            run.backward(slope[:, :, rows], d_sparsity)
+            for run, (rows, _) in zip(self._passes(), self.parts, strict=True)
         ]
         d_xs, norms = zip(*found, strict=True)
         d_x = _joined(d_xs)
@@ -190,6 +217,16 @@ class _Group:
         tables = [self._embeddings_backward(d_x, d_scale, d_shift)] if self.network.embeddings.sizes else []
         parts = [*tables, *weights, d_scale, d_scales, d_shift, d_shifts]
         return torch.cat(parts, dim=1).mul_(self.weights.scales)
+
+    def _passes(self) -> Iterator[Pass]:
+        """All parts' passes, each ready for its way back."""
+        if self.held:
+            yield from self.passes
+            return
+        for part in self.parts:
+            run = self._pass(part)
+            run.forward()
+            yield run
 
     def _embeddings_backward(self, d_x: Tensor, d_scale: Tensor, d_shift: Tensor) -> Tensor:
         embeddings, n = self.network.embeddings, self.n_rows
@@ -211,22 +248,24 @@ class _Group:
         )
         means[:, columns:].mul_(kept**count)
         variances[:, columns:].mul_(kept**count)
-        of_parts = shares.split([part.n_chunks for part in self.passes])
-        for part, share in zip(self.passes, of_parts, strict=True):
-            mean, inverse_std = part.statistics()
+        found = self._statistics()
+        of_parts = shares.split([mean.shape[2] for mean, _, _ in found])
+        for (mean, inverse_std, rows), share in zip(found, of_parts, strict=True):
             means[:, columns:].add_((mean * share).sum(2))
-            variances[:, columns:].add_((unbiased(inverse_std, part.rows) * share).sum(2))
+            variances[:, columns:].add_((unbiased(inverse_std, rows) * share).sum(2))
 
     def statistics_totals(self) -> Tensor:
         """What the function of the same name gives, for the group."""
-        found = [part.statistics() for part in self.passes]
-        means = sum_of(mean.sum(2) * part.rows for part, (mean, _) in zip(self.passes, found, strict=True))
-        variances = sum_of(
-            unbiased(inverse_std, part.rows).sum(2) * part.rows
-            for part, (_, inverse_std) in zip(self.passes, found, strict=True)
-        )
+        found = self._statistics()
+        means = sum_of(mean.sum(2) * rows for mean, _, rows in found)
+        variances = sum_of(unbiased(inverse_std, rows).sum(2) * rows for _, inverse_std, rows in found)
         variance = unbiased(self.inverse_std, self.n_rows)
         return torch.cat([self.mean * self.n_rows, means, variance * self.n_rows, variances], dim=1)
+
+    def _statistics(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Of each part the means and inverse standard deviations (k, S, chunks), and a chunk's rows."""
+        found = [run.statistics() for run in self.passes] if self.held else self.statistics
+        return [(*pair, size) for pair, (_, size) in zip(found, self.parts, strict=True)]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -58,6 +58,22 @@ def test_equals_forward_and_backward(shape, n_rows):
     assert_equal_up_to_rounding(network(shape), inputs(shape, n_rows, torch.float64))
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, {"n_features": 3, "embeddings": {1: (4, 2)}}])
+@pytest.mark.parametrize("n_rows", [200, 203, 193])  # without and with a tail, and one that joined a chunk
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(shape, n_rows, monkeypatch):
+    X = inputs(shape, n_rows, torch.float64)
+    held = by_hand(network(shape, virtual_batch_size=8), X)
+    monkeypatch.setattr(gradient_module, "_HELD_ELEMENTS", 1)
+    runs = []
+    forward = gradient_module.Pass.forward
+    monkeypatch.setattr(gradient_module.Pass, "forward", lambda run: runs.append(run.rows) or forward(run))
+    parts = by_hand(network(shape, virtual_batch_size=8), X)
+    assert runs == 2 * gradient_module.Chunks.of(n_rows, 8).sizes
+    for whole, cut in zip(held, parts, strict=True):
+        torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-10 * whole.abs().max().item())
+    assert_equal_up_to_rounding(network(shape, virtual_batch_size=8), X)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equals_forward_and_backward_for_members_with_rows_of_their_own_and_small_chunks(shape):
     X = torch.stack([inputs(shape, 30, torch.float64, seed=seed) for seed in range(3)])
@@ -153,6 +169,15 @@ def test_a_member_depends_neither_on_its_neighbours_nor_on_its_group(shape, n_ro
     grouped = by_hand(network(shape, range(9), dtype, 8), X)
     for nine, two, split in zip(of_nine, of_two, grouped, strict=True):
         assert torch.equal(nine, split)
+        assert torch.equal(nine[[4, 8]], two)
+
+
+def test_parts_are_cut_alike_whatever_the_neighbours(monkeypatch):
+    monkeypatch.setattr(gradient_module, "_HELD_ELEMENTS", 1000)
+    X = inputs(LARGE, 203, torch.float32)
+    of_nine = by_hand(network(LARGE, range(9), torch.float32, 8), X)
+    of_two = by_hand(network(LARGE, (4, 8), torch.float32, 8), X)
+    for nine, two in zip(of_nine, of_two, strict=True):
         assert torch.equal(nine[[4, 8]], two)
 
 
