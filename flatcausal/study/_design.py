@@ -95,7 +95,7 @@ class StudyDesign:
             value = getattr(self, name)
             self._set(**{name: value if isinstance(value, section) else section.from_dict(value)})
         shared = {"momentum": self.training.momentum, "nesterov": self.training.nesterov}
-        self._set(optimizers=resolve_optimizers(self.optimizers, shared))
+        self._set(optimizers=resolve_optimizers(self.optimizers, shared, self.training.weight_decay))
         self._set(control=self._checked_control())
 
     def _set(self, **values: Any) -> None:

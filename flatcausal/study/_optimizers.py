@@ -17,7 +17,9 @@ from flatcausal.study._section import check_mapping, check_text, closest, refuse
 SHARED_DEFAULTS = {"momentum": 0.9, "nesterov": False}
 
 
-def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def resolve_optimizers(
+    given: object, shared: Mapping[str, Any], weight_decay: float = 0.0
+) -> dict[str, dict[str, Any]]:
     """Complete every optimizer: all parameters written out, the shared ones made equal.
 
     Parameters
@@ -25,6 +27,8 @@ def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, di
     given : list of names, or mapping from label to name, recipe or table of keys
     shared : mapping
         ``momentum`` and ``nesterov`` as the design states them; None where it does not.
+    weight_decay : float, default=0.0
+        That of all optimizers.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def resolve_optimizers(given: object, shared: Mapping[str, Any]) -> dict[str, di
         resolved[label] = _resolve(f"optimizers.{check_text('optimizers', label)}", label, value, shared)
     if not resolved:
         raise DesignError("optimizers must name at least one optimizer, for example ['sgd', 'sam'].")
-    _refuse_twins(resolved, shared)
+    _refuse_twins(resolved, weight_decay)
     return resolved
 
 
@@ -164,20 +168,25 @@ def _refuse_gradient_free(where: str, recipe: Any) -> None:
         )
 
 
-def _refuse_twins(resolved: Mapping[str, Mapping], shared: Mapping[str, Any]) -> None:
+def _refuse_twins(resolved: Mapping[str, Mapping], weight_decay: float) -> None:
     first: dict[str, str] = {}
     for label, optimizer in resolved.items():
-        twin = first.setdefault(content_id(_settings(optimizer)), label)
+        twin = first.setdefault(content_id(_settings(optimizer, weight_decay)), label)
         if twin != label:
             raise DesignError(
-                f"optimizers {twin!r} and {label!r} are the same, for all optimizers share their momentum; "
-                "drop one, or leave training.momentum out and give one of them its own momentum."
+                f"optimizers {twin!r} and {label!r} are the same with what all optimizers share (momentum, "
+                "nesterov, weight_decay); drop one, or give one of them a setting of its own."
             )
 
 
-def _settings(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    # The names "sgd" and "momentum" stand for one recipe with two defaults.
+def _settings(optimizer: Mapping[str, Any], weight_decay: float) -> dict[str, Any]:
+    """What is trained: some names stand for another's recipe."""
     settings = {
-        key: _settings(value) if isinstance(value, Mapping) else value for key, value in optimizer.items()
+        key: _settings(value, weight_decay) if isinstance(value, Mapping) else value
+        for key, value in optimizer.items()
     }
+    if settings["name"] == "adamw" and not weight_decay:
+        return {**settings, "name": "adam"}
+    if settings["name"] == "nesterov":
+        return {**settings, "name": "sgd", "nesterov": True}
     return {**settings, "name": "sgd"} if settings["name"] == "momentum" else settings

@@ -209,6 +209,15 @@ def test_budgets_that_cannot_be_equal_are_refused():
         ({"optimizers": {"a": 3}}, "optimizers.a must be a name, a recipe or a table"),
         ({"optimizers": []}, "optimizers must name at least one"),
         ({"optimizers": {"a": "sgd", "b": "sgd"}}, "optimizers 'a' and 'b' are the same"),
+        ({"optimizers": ["adam", "adamw"]}, "optimizers 'adam' and 'adamw' are the same"),
+        (
+            {"optimizers": {"momentum": {"nesterov": True}, "nesterov": {}}},
+            "optimizers 'momentum' and 'nesterov' are the same",
+        ),
+        (
+            {"optimizers": {"a": {"name": "sam", "base": "adam"}, "b": {"name": "sam", "base": "adamw"}}},
+            "optimizers 'a' and 'b' are the same",
+        ),
         ({"control": "sgb"}, "control = 'sgb' is not one of the optimizers; did you mean 'sgd'"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"n_members": 2.5}, "n_members must be an integer"),
@@ -217,6 +226,12 @@ def test_budgets_that_cannot_be_equal_are_refused():
 def test_mistakes_are_named(values, words):
     with pytest.raises(FlatCausalError, match=words):
         StudyDesign.from_dict(values)
+
+
+def test_what_differs_by_the_shared_weight_decay_or_nesterov_is_no_twin():
+    decayed = {"optimizers": ["adam", "adamw"], "training": {"weight_decay": 0.01}}
+    assert list(StudyDesign.from_dict(decayed).optimizers) == ["adam", "adamw"]
+    assert list(StudyDesign(optimizers=["momentum", "nesterov"]).optimizers) == ["momentum", "nesterov"]
 
 
 # ---- tables and files -----------------------------------------------------------------------
