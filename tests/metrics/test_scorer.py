@@ -7,20 +7,22 @@ import sys
 import networkx as nx
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest, f_regression
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from flatcausal.datasets import FeatureRoles, SyntheticDAGDataset
-from flatcausal.exceptions import FeatureAlignmentError, ParameterError, ParameterTypeError
-from flatcausal.metrics import CausalScorer, aligned_importances, causal_mass
+from flatcausal.exceptions import DataError, FeatureAlignmentError, ParameterError, ParameterTypeError
+from flatcausal.metrics import CausalScorer, aligned_importances, causal_mass, precision_at_k, recall_at_k
 
 
 class Fixed(RegressorMixin, BaseEstimator):
@@ -227,3 +229,136 @@ def test_a_search_with_weights_scores_importances_without():
     with pytest.warns(UserWarning, match="oracle=CausalScorer.* does not support sample_weight"):
         search.fit(X, y, sample_weight=np.ones(60))
     assert np.isfinite(search.cv_results_["mean_test_oracle"]).all()
+
+
+def test_first_k(ds, frame):
+    fitted = Fixed().fit(*frame)
+    for name, metric in {"precision_at_k": precision_at_k, "recall_at_k": recall_at_k}.items():
+        for k in (None, 1, 3, 100):
+            expected = metric(np.arange(1, 9), ds.roles_.mask("markov_blanket"), k)
+            assert CausalScorer(ds.roles_, name, "markov_blanket", k=k)(fitted) == expected
+
+
+def test_permutation_measures_on_the_rows_given(ds, frame):
+    X, y = frame
+    boosted = HistGradientBoostingRegressor(max_iter=5).fit(X[:40], y[:40])  # has no importances of its own
+    expected = permutation_importance(boosted, X[40:], y[40:], n_repeats=5, random_state=0).importances_mean
+    scorer = CausalScorer(ds.roles_, "causal_mass", "markov_blanket", importance="permutation")
+    found = scorer(boosted, X[40:], y[40:])
+    assert found == causal_mass(expected, ds.roles_.mask("markov_blanket"))
+    assert found == scorer(boosted, X[40:], y[40:])
+    with pytest.raises(ParameterTypeError, match="X and y must be given"):
+        scorer(boosted)
+    with pytest.raises(NotFittedError):
+        scorer(HistGradientBoostingRegressor(), X, y)
+
+
+def test_permutation_sees_through_what_mixes_columns(ds, frame):
+    X, y = frame
+    shuffled = X[ds.feature_names_[::-1]]
+    mixing = make_pipeline(PCA(), LinearRegression()).fit(shuffled, y)
+    scorer = CausalScorer(ds.roles_, "auroc", "markov_blanket", importance="permutation")
+    plain = LinearRegression().fit(X.to_numpy(), y)
+    by_name, by_position = scorer(mixing, shuffled, y), scorer(plain, X.to_numpy(), y)
+    assert by_name == pytest.approx(by_position, abs=0.1)
+    assert by_name > 0.8
+
+
+def magnitudes(estimator, X, y):
+    return np.abs(estimator.coef_)
+
+
+def test_importances_of_the_users_own(ds, frame):
+    X, y = frame
+    fitted = Ridge().fit(X, y)
+    for importance in (magnitudes, "coef_"):
+        scorer = pickle.loads(pickle.dumps(CausalScorer(ds.roles_, "causal_mass", importance=importance)))
+        assert scorer(fitted, X, y) == causal_mass(np.abs(fitted.coef_), ds.roles_.mask("parents"))
+    scorer = CausalScorer(ds.roles_, "auroc", importance=magnitudes)
+    numbered = X.set_axis(range(8), axis=1)
+    assert scorer(Ridge().fit(numbered, y), numbered, y) == scorer(fitted, X, y)
+    with pytest.raises(FeatureAlignmentError, match="X has 7 features but the roles name 8"):
+        scorer(Ridge().fit(X.iloc[:, :7], y), X.iloc[:, :7], y)
+    with pytest.raises(FeatureAlignmentError, match="X and the roles do not share the feature 'other'"):
+        scorer(fitted, X.rename(columns={"x0": "other"}), y)
+
+
+def test_importances_that_are_not_finite_are_no_score(ds, frame):
+    fitted = Fixed().fit(*frame)
+    fitted.feature_importances_ = np.full(8, np.nan)
+    for metric in ("ap_lift", "precision_at_k", "causal_mass"):
+        with pytest.raises(DataError, match="nan at position 0"):
+            CausalScorer(ds.roles_, metric)(fitted)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "fragment"),
+    [
+        ({"metric": "auroc", "k": 2}, ParameterError, "k is for precision_at_k and recall_at_k, got k=2"),
+        ({"metric": "precision_at_k", "k": 0}, ParameterError, "k must be at least 1"),
+        ({"metric": "auroc", "importance": [1, 2]}, ParameterTypeError, "a name or a callable, got list"),
+    ],
+)
+def test_bad_options(ds, options, error, fragment):
+    with pytest.raises(error, match=fragment):
+        CausalScorer(ds.roles_, **options)
+
+
+def test_options_are_shown(ds):
+    scorer = CausalScorer(ds.roles_, "recall_at_k", importance="coef_", k=3)
+    assert repr(scorer) == "CausalScorer(metric='recall_at_k', truth='parents', importance='coef_', k=3)"
+
+
+def test_a_search_that_carries_the_scorer_can_be_cloned(ds, frame):
+    search = GridSearchCV(Fixed(), {}, scoring=CausalScorer(ds.roles_, "causal_mass"), cv=2)
+    copy = clone(search).fit(*frame)
+    expected = causal_mass(np.arange(1, 9), ds.roles_.mask("parents"))
+    assert copy.best_score_ == pytest.approx(expected)
+    assert aligned_importances(copy, ds.feature_names_).tolist() == list(range(1, 9))
+
+
+def test_one_hot_features_in_a_search(ds, frame):
+    X, y = frame
+    coarse = X.assign(x0=np.digitize(X["x0"], [-0.5, 0.5]).astype(str))
+    encode = ColumnTransformer([("words", OneHotEncoder(), ["x0"])], remainder=StandardScaler())
+    pipe = Pipeline([("encode", encode), ("model", RandomForestRegressor(n_estimators=5, random_state=0))])
+    scorer = CausalScorer(ds.roles_, "causal_mass", "markov_blanket")
+    search = GridSearchCV(pipe, {"model__max_depth": [2]}, scoring=scorer, cv=2, error_score="raise")
+    search.fit(coarse, y)
+    by_hand = []
+    for train, _ in KFold(2).split(coarse):
+        fold = clone(pipe).set_params(model__max_depth=2).fit(coarse.iloc[train], y.iloc[train])
+        raw = fold[-1].feature_importances_
+        levels = coarse["x0"].iloc[train].nunique()
+        found = dict(zip(coarse.columns[1:], raw[levels:], strict=True), x0=raw[:levels].sum())
+        importances = [found[name] for name in ds.feature_names_]
+        by_hand.append(causal_mass(importances, ds.roles_.mask("markov_blanket")))
+    assert search.best_score_ == pytest.approx(np.mean(by_hand))
+
+
+def test_a_truth_through_metadata_routing_is_refused_with_the_reason():
+    ds = SyntheticDAGDataset(n_nodes=7, n_distractors=4, random_state=0)
+    X, y = ds.sample(10, return_X_y=True)
+    truth = ds.roles_.mask("parents")
+    assert len(truth) == len(X)  # cross-validation would slice it
+    scorer = CausalScorer(ds.roles_, "auroc")
+    with pytest.raises(
+        ParameterTypeError, match=r"takes no metadata, got 'truth': .* sliced by cross-validation"
+    ):
+        scorer.set_score_request(truth=True)
+    with pytest.raises(TypeError, match="takes no metadata, got 'truth'"):
+        scorer(Fixed().fit(X, y), X, y, truth=truth)
+    with config_context(enable_metadata_routing=True), pytest.raises(TypeError, match="truth"):
+        cross_validate(Fixed(), X, y, scoring=scorer, cv=2, params={"truth": truth})
+
+
+def test_routing_of_other_metadata_leaves_the_scorer_alone(ds, frame):
+    X, y = frame
+    scorer = CausalScorer(ds.roles_, "causal_mass", importance="coef_")
+    plain = cross_val_score(Ridge(), X, y, scoring=scorer, cv=2)
+    with config_context(enable_metadata_routing=True):
+        weighted = Ridge().set_fit_request(sample_weight=True)
+        params = {"sample_weight": np.ones(len(X))}
+        scoring = {"oracle": scorer}
+        routed = cross_validate(weighted, X, y, scoring=scoring, cv=2, params=params, error_score="raise")
+    np.testing.assert_allclose(routed["test_oracle"], plain)
