@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flatcausal.nn._normalization import EPSILON, INITIAL_NORM_MOMENTUM, Chunks, unbiased
 from flatcausal.nn._pass import Pass, sum_of
-from flatcausal.nn._weights import Weights, add_outer, member_groups, product
+from flatcausal.nn._weights import Weights, add_outer, member_groups, observer_of, product
 
 if TYPE_CHECKING:
     from flatcausal.nn._tabnet import TabNet
@@ -58,17 +58,21 @@ def backpropagate(network: TabNet, X: Tensor, member_losses: MemberLosses) -> Te
     ((3,), (3, 5384))
     """
     _keep_freed_memory()
-    losses, gradients = [], []
+    observer = observer_of(network)
+    losses, gradients, moments = [], [], []
     for members in _groups(network, X.shape[-2]):
-        group = _Group(network, X, members)
+        group = _Group(network, X, members, observed=observer is not None)
         of_group, d_output, d_sparsity = _differentiate(member_losses, *group.forward(), members)
         losses.append(of_group)
         gradients.append(group.backward(d_output, d_sparsity))
+        moments.append(group.second_moments())
     gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
     if network.population.grad is None:
         network.population.grad = gradient
     else:
         network.population.grad.add_(gradient)
+    if observer is not None:
+        observer({name: torch.cat([m[name] for m in moments]) for name in moments[0]}, X.shape[-2])
     return losses[0] if len(losses) == 1 else torch.cat(losses)
 
 
@@ -126,7 +130,7 @@ class _Group:
     part's way back: the same gradient, for a third more work.
     """
 
-    def __init__(self, network: TabNet, X: Tensor, members: slice):
+    def __init__(self, network: TabNet, X: Tensor, members: slice, *, observed: bool = False):
         self.network, self.members = network, members
         self.population = network.population.detach()[members]
         self.n_members, self.n_rows = len(self.population), X.shape[-2]
@@ -136,6 +140,7 @@ class _Group:
         )
         self.x = self._normalized_inputs()
         self.gradients: dict[str, Tensor] = {}
+        self.moments: dict[str, Tensor] | None = {} if observed else None
         self.chunks = Chunks.of(self.n_rows, network.virtual_batch_size)
         self.parts = self._parts()
         self.passes: list[Pass] = []
@@ -153,7 +158,8 @@ class _Group:
 
     def _pass(self, part: tuple[slice, int]) -> Pass:
         rows, size = part
-        return Pass(self.network, self.weights, self.x[:, :, rows].contiguous(), size, self.gradients)
+        x = self.x[:, :, rows].contiguous()
+        return Pass(self.network, self.weights, x, size, self.gradients, self.moments)
 
     def _normalized_inputs(self) -> Tensor:
         columns = self.network.embeddings.n_columns
@@ -200,6 +206,8 @@ class _Group:
             d_sparsity = (d_sparsity / (self.n_rows * self.network.n_steps)).view(-1, 1, 1)
         d_output = d_output.transpose(1, 2)
         self.gradients["output"] = add_outer(None, self.decision, d_output)
+        if self.moments is not None:
+            self.moments["output"] = add_outer(None, self.decision, self.decision)
         slope = product(self.weights.transposed["output"], d_output)
         found = [
             run.backward(slope[:, :, rows], d_sparsity)
@@ -227,6 +235,13 @@ class _Group:
             run = self._pass(part)
             run.forward()
             yield run
+
+    def second_moments(self) -> dict[str, Tensor]:
+        """What an ``InputObserver`` takes, of the group; after :meth:`backward`, which sees each row once."""
+        if not self.moments:
+            return {}
+        scales = self.network.layout.split(self.weights.scales.unsqueeze(0), "weight")
+        return {name: total * scales[name][0, 0, 0].square() for name, total in self.moments.items()}
 
     def _embeddings_backward(self, d_x: Tensor, d_scale: Tensor, d_shift: Tensor) -> Tensor:
         embeddings, n = self.network.embeddings, self.n_rows

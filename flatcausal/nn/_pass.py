@@ -59,6 +59,8 @@ class Pass:
         Rows of each ghost batch, a divisor of n.
     gradients : dict
         Where :meth:`backward` sums the gradient of each weight, transposed.
+    moments : dict, optional
+        Where it sums the second moments of each weight's inputs.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Pass:
         x: Tensor,
         rows: int,
         gradients: dict[str, Tensor] | None = None,
+        moments: dict[str, Tensor] | None = None,
     ):
         self.network, self.weights, self.x, self.rows = network, weights, x, rows
-        self.gradients = gradients
+        self.gradients, self.moments = gradients, moments
         self.n_chunks = x.shape[2] // rows
         self.scales, self.shifts = weights.affine(self.n_chunks)
         n_layers = len(self.scales)
@@ -233,6 +236,8 @@ class Pass:
     def _add_outer(self, name: str, below: Tensor, d_linear: Tensor) -> None:
         assert self.gradients is not None
         self.gradients[name] = add_outer(self.gradients.get(name), below, d_linear)
+        if self.moments is not None:
+            self.moments[name] = add_outer(self.moments.get(name), below, below)
 
 
 def _gate_backward(tape: _Gated, d_output: Tensor) -> Tensor:

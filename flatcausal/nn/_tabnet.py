@@ -16,6 +16,7 @@ from flatcausal.nn._layout import Block, Layout
 from flatcausal.nn._normalization import BatchStatistics, RunningStatistics
 from flatcausal.nn._pass import LOG_OFFSET
 from flatcausal.nn._sparsemax import sparsemax
+from flatcausal.nn._weights import InputObserver, add_outer, observer_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class TabNet(nn.Module):
         The names of the columns of ``population``.
     track_running_stats : bool
         While False, a pass in training mode leaves ``statistics`` alone.
+    input_observer : callable or None
+        Given the second moments of all linear layers' inputs by every training pass that is differentiated.
 
     References
     ----------
@@ -113,6 +116,7 @@ class TabNet(nn.Module):
         self.bn_momentum = check_real("bn_momentum", bn_momentum, low=0.0, high=1.0)
         self.embeddings = Embeddings(self.n_features, {} if embeddings is None else embeddings)
         self.track_running_stats = True
+        self.input_observer: InputObserver | None = None
 
         self._norm_sizes = [self.embeddings.n_columns]
         weights = self.embeddings.blocks()
@@ -184,15 +188,20 @@ class TabNet(nn.Module):
         """
         tensors = self.layout.split(self.population)
         norm = self._norm(tensors, X.shape[-2])
+        observer = observer_of(self) if self.training and torch.is_grad_enabled() else None
+        if observer is not None:
+            tensors = _Watched(tensors)
         steps = self._decide(X, tensors, norm)
         if isinstance(norm, BatchStatistics) and self.track_running_stats:
             with torch.no_grad():
                 self.statistics.copy_(norm.decayed(self.statistics, self.bn_momentum))
-        decision = torch.stack([decision for _, decision in steps]).sum(0)
+        output = _apply(tensors, "output", torch.stack([decision for _, decision in steps]).sum(0))
+        if observer is not None and isinstance(tensors, _Watched):
+            observer(tensors.moments, X.shape[-2])
         sparsity = torch.stack([(mask * (mask + LOG_OFFSET).log()).sum(1).mean(1) for mask, _ in steps]).mean(
             0
         )
-        return torch.bmm(tensors["output"], decision).transpose(1, 2), sparsity
+        return output.transpose(1, 2), sparsity
 
     def predict(self, X: Tensor) -> Tensor:
         """What ``forward`` predicts in evaluation mode, without a graph and in bounded memory.
@@ -267,7 +276,7 @@ class TabNet(nn.Module):
         attention = self._transform(0, x, tensors, norm)[:, -self.n_a :]
         steps = []
         for t in range(1, self.n_steps + 1):
-            logits = norm(self._attention_norms[t - 1], torch.bmm(tensors[f"attention.{t}"], attention))
+            logits = norm(self._attention_norms[t - 1], _apply(tensors, f"attention.{t}", attention))
             mask = sparsemax(logits * prior, dim=1)
             prior = prior * (self.gamma - mask)
             hidden = self._transform(t, self.embeddings.spread(mask) * x, tensors, norm)
@@ -277,9 +286,25 @@ class TabNet(nn.Module):
 
     def _transform(self, t: int, x: Tensor, tensors: dict[str, Tensor], norm) -> Tensor:
         for i, layer in enumerate(self._transformers[t]):
-            gated = nn.functional.glu(norm(layer.norm, torch.bmm(tensors[layer.weight], x)), dim=1)
+            gated = nn.functional.glu(norm(layer.norm, _apply(tensors, layer.weight, x)), dim=1)
             x = gated if i == 0 else (x[:, layer.residual] + gated) * 0.5**0.5
         return x
+
+
+class _Watched(dict[str, Tensor]):
+    """Weights of one pass by name, and the second moments of what they are applied to."""
+
+    def __init__(self, tensors: dict[str, Tensor]):
+        super().__init__(tensors)
+        self.moments: dict[str, Tensor] = {}
+
+
+def _apply(tensors: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """A linear layer on activations (K, inputs, n)."""
+    if isinstance(tensors, _Watched):
+        with torch.no_grad():
+            tensors.moments[name] = add_outer(tensors.moments.get(name), x, x)
+    return torch.bmm(tensors[name], x)
 
 
 def _linear(name: str, n_inputs: int, n_outputs: int, *, gated: bool = False) -> Block:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from flatcausal.nn._tabnet import TabNet
+
+
+class InputObserver(Protocol):
+    """Who wants to know the second moments of the inputs of a network's linear layers."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to go to the trouble now."""
+        ...
+
+    def __call__(self, moments: Mapping[str, Tensor], n_rows: int) -> None:
+        """Take the moments of one training pass over ``n_rows`` rows.
+
+        For each weight block of the layout a tensor (K, inputs, inputs): the sum of :math:`a a^T` over all
+        rows, and over all uses of the layer, of its inputs :math:`a`.
+        """
+        ...
+
+
+def observer_of(network: TabNet) -> InputObserver | None:
+    """The network's observer, if there is one and it looks now."""
+    observer = network.input_observer
+    return observer if observer is not None and observer.wanted else None
 
 
 class Weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,11 +27,15 @@ class Target:
         Independent models K: the first axis of each tensor if K > 1; one model over all tensors if K = 1.
     layers : tuple of nn.Module
         All layers of the model; empty if only tensors were given.
+    observers : list
+        Who looks at forward passes on behalf of an optimizer: objects with ``looking``, which is set, and
+        ``forget()``.
     """
 
     params: list[Any]
     n_members: int
     layers: tuple[nn.Module, ...] = ()
+    observers: list[Any] = field(default_factory=list)
 
     @classmethod
     def of(cls, module_or_params: Any, n_members: int | None) -> Target:
@@ -78,6 +82,23 @@ class Target:
                 else:  # a tensor that layers share is what the first of them says
                     found.setdefault(param, _kind(layer, name) in kinds)
         return found
+
+    def forget_passes(self) -> None:
+        """Have observers begin anew."""
+        for observer in self.observers:
+            observer.forget()
+
+    @contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        """Let forward passes leave running statistics and observers alone."""
+        try:
+            for observer in self.observers:
+                observer.looking = False
+            with frozen_statistics(self.normalizations):
+                yield
+        finally:
+            for observer in self.observers:
+                observer.looking = True
 
     @cached_property
     def has_dropout(self) -> bool:
