@@ -5,7 +5,11 @@ from flatcausal.optim._adam import Adam
 from flatcausal.optim._adamw import AdamW
 from flatcausal.optim._asam import ASAM, ASAMOptimizer
 from flatcausal.optim._basin_hopping import BasinHopping, BasinHoppingOptimizer
-from flatcausal.optim._entropy_sgd import EntropySGD, EntropySGDOptimizer
+from flatcausal.optim._entropy_sgd import EntropySGD
+from flatcausal.optim._entropy_sgd_paper import EntropySGDOptimizer
+from flatcausal.optim._entropy_sgd_ucla import ReleasedEntropySGDOptimizer
+from flatcausal.optim._foof import FOOF
+from flatcausal.optim._foof_optimizer import FOOFOptimizer
 from flatcausal.optim._gsam import GSAM, GSAMOptimizer
 from flatcausal.optim._noise_in_gradient import NiGGD, NiGOptimizer, NiGSGD
 from flatcausal.optim._noise_in_model import NiMGD, NiMOptimizer, NiMSGD
@@ -19,6 +23,7 @@ from flatcausal.optim._target import frozen_statistics
 
 __all__ = [
     "ASAM",
+    "FOOF",
     "GD",
     "GSAM",
     "SAM",
@@ -31,6 +36,7 @@ __all__ = [
     "BasinHoppingOptimizer",
     "EntropySGD",
     "EntropySGDOptimizer",
+    "FOOFOptimizer",
     "GSAMOptimizer",
     "Momentum",
     "Nesterov",
@@ -44,6 +50,7 @@ __all__ = [
     "RandomSearch",
     "RandomSearchOptimizer",
     "Recipe",
+    "ReleasedEntropySGDOptimizer",
     "SAMOptimizer",
     "frozen_statistics",
     "get",

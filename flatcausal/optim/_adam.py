@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -99,8 +99,8 @@ class Adam(Recipe):
         return 0.02
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
-        if len(self.betas) != 2:
-            raise ParameterError(f"betas must be two numbers, got {self.betas!r}.")
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise ParameterError(f"betas must be two numbers in [0, 1), got {self.betas!r}.")
         first, second = (check_real("betas", b, low=0.0, high=1.0, open_high=True) for b in self.betas)
         hyper = {"lr": lr, "betas": (first, second), "weight_decay": weight_decay}
         hyper["eps"] = check_real("eps", self.eps, low=0.0)

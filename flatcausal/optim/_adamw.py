@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 
 from flatcausal.optim._adam import Adam, FusedByMember
+from flatcausal.optim._recipe import Recipe
 
 
 class MemberAdamW(FusedByMember, torch.optim.AdamW):
@@ -53,3 +55,7 @@ class AdamW(Adam):
 
     _whole: ClassVar[Any] = torch.optim.AdamW
     _by_member: ClassVar[Any] = MemberAdamW
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Without weight decay it is Adam."""
+        yield self._at(), Adam(self.betas, self.eps)

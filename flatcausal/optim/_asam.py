@@ -70,6 +70,11 @@ class ASAM(SharpnessAware):
         self.eta = eta
         self.adaptive_params = adaptive_params
 
+    @property
+    def needs_layers(self) -> bool:
+        """Whether ``adaptive_params``, ``perturb`` or the base asks what a tensor is."""
+        return self.adaptive_params != "all" or super().needs_layers
+
     def _over(self, base: Optimizer, target: Target, **ascent: Any) -> Optimizer:
         eta = check_real("eta", self.eta, low=0.0)
         adaptive = Subset.choose(target, "adaptive_params", self.adaptive_params, ("weights", "all"))

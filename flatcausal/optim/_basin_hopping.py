@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +14,9 @@ from flatcausal._members import per_member
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._acceptance import judge_of, objective
+from flatcausal.optim._noise_in_model import NiMSGD
 from flatcausal.optim._noisy_sgd import NoisyRecipe, NoisySGD
+from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._target import Target, frozen_statistics
 
 
@@ -99,6 +101,13 @@ class BasinHopping(NoisyRecipe):
             temperature = check_real("temperature", temperature, low=0.0)
         hyper = self._hyper(lr, weight_decay)
         return BasinHoppingOptimizer(target, seeds, perturb, n_steps, temperature, **hyper)
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """One accepted step is noise in the model; the Metropolis rule has the others as its limits."""
+        in_model = NiMSGD(self.sigma, self.noise, self.momentum, self.nesterov)
+        yield self._at(perturb="model", accept="always", ls_steps=1), in_model
+        for temperature, accept in ((0.0, "monotonic"), (math.inf, "always")):
+            yield self._at(accept="metropolis", temperature=temperature), self._at(accept=accept)
 
 
 class BasinHoppingOptimizer(NoisySGD):

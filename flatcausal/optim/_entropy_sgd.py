@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
-from flatcausal._members import member_generators, member_normal
-from flatcausal._validation import check_integer, check_real
-from flatcausal.exceptions import ParameterTypeError
+from flatcausal._validation import check_choice, check_integer, check_real
+from flatcausal.exceptions import ParameterError
+from flatcausal.optim._entropy_sgd_paper import EntropySGDOptimizer
+from flatcausal.optim._entropy_sgd_ucla import ReleasedEntropySGDOptimizer
 from flatcausal.optim._recipe import Recipe
-from flatcausal.optim._target import Target, frozen_statistics
+from flatcausal.optim._sgd import SGD, check_inertia
+from flatcausal.optim._target import Target
 
 
 class EntropySGD(Recipe):
@@ -47,14 +46,39 @@ class EntropySGD(Recipe):
         Momentum of the inner walk, on :math:`\nabla f` alone; it starts anew with each step.
     nesterov : bool, default=True
         Look ahead along that momentum.
+    variant : {"paper", "ucla"}, default="paper"
+        Algorithm 1; or, to replicate results, what the authors' released PyTorch code does in its place:
+
+        * ``1 + L`` gradients per step; that of the first pass is used only to start the outer momentum;
+        * ``alpha`` is the weight of the old average: the newest point has :math:`1 - \alpha`;
+        * the noise is :math:`\sqrt 2` larger: :math:`\sqrt{2 \eta'}\, \varepsilon\, \mathcal N(0, I)`;
+        * the scope stays at ``gamma0``: ``gamma1`` has no effect, and ``gamma_max`` must be None;
+        * the same momentum also acts on the outer :math:`x - \mu`; its buffer starts as the first gradient
+          of :math:`f`, so that with ``L=0`` it counts that gradient ``1 + momentum`` times, and is SGD only
+          without momentum;
+        * with ``nesterov=False`` the pull to :math:`x` and the noise enter the inner momentum;
+        * weight decay acts in the walk and again on the outer step.
+
+        The released code moves BatchNorm's statistics in every pass, steps the first parameter group alone,
+        fails where a parameter is unused, fixes ``inner_lr=0.1`` and ``alpha=0.75``, and draws its noise from
+        torch's global generator: that is not reproduced.
 
     Notes
     -----
     Stock skorch and a plain closure repeat one mini-batch in the inner walk; the estimators of this
     package pass ``batches_per_step`` fresh ones.
-    """
 
-    needs_closure = True
+    References
+    ----------
+    P. Chaudhari et al., "Entropy-SGD: Biasing Gradient Descent Into Wide Valleys", ICLR 2017; released code
+    at github.com/ucla-vision/entropy-sgd, ``python/optim.py``.
+
+    Examples
+    --------
+    >>> from flatcausal.optim import EntropySGD
+    >>> EntropySGD(L=20).gradients_per_step, EntropySGD(L=20, variant="ucla").gradients_per_step
+    (20, 21)
+    """
 
     def __init__(
         self,
@@ -67,6 +91,7 @@ class EntropySGD(Recipe):
         alpha: float = 0.75,
         momentum: float = 0.9,
         nesterov: bool = True,
+        variant: str = "paper",
     ):
         self.L = L
         self.inner_lr = inner_lr
@@ -77,28 +102,38 @@ class EntropySGD(Recipe):
         self.alpha = alpha
         self.momentum = momentum
         self.nesterov = nesterov
+        self.variant = variant
 
     @property
     def default_lr(self) -> float:
-        """Learning rate where none is given: jump to the average."""
-        return 1.0
+        """Learning rate where none is given: jump to the average; of SGD without inner steps."""
+        return 1.0 if self.L else SGD().default_lr
+
+    @property
+    def needs_closure(self) -> bool:
+        """Unless it is SGD."""
+        return self.L != 0 or self.variant == "ucla"
 
     @property
     def gradients_per_step(self) -> int:
-        """One for each inner step."""
-        return max(check_integer("L", self.L, low=0), 1)
+        """One for each inner step; of ``"ucla"`` one more."""
+        n_inner = check_integer("L", self.L, low=0)
+        return 1 + n_inner if self.variant == "ucla" else max(n_inner, 1)
 
     @property
     def batches_per_step(self) -> int:
-        """One for each inner step."""
+        """One for each gradient."""
         return self.gradients_per_step
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
-        momentum = check_real("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
-        if check_integer("L", self.L, low=0) == 0:
-            nesterov = self.nesterov and momentum > 0
-            return torch.optim.SGD(
-                target.params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        released = check_choice("variant", self.variant, ("paper", "ucla")) == "ucla"
+        n_inner = check_integer("L", self.L, low=0)
+        if not (n_inner or released):
+            return SGD(self.momentum, self.nesterov)._build(target, lr, weight_decay, seeds)
+        if released and self.gamma_max is not None:
+            raise ParameterError(
+                f"gamma_max must be None with variant='ucla', whose scope stays at gamma0; "
+                f"got {self.gamma_max!r}."
             )
         inner_lr = check_real("inner_lr", self.inner_lr, low=0.0, open_low=True)
         gamma_max = 1 / inner_lr if self.gamma_max is None else self.gamma_max
@@ -108,123 +143,17 @@ class EntropySGD(Recipe):
             "inner_lr": inner_lr,
             "scope_max": check_real("gamma_max", gamma_max, low=0.0),
             "noise": check_real("noise", self.noise, low=0.0),
-            "momentum": momentum,
-            "nesterov": self.nesterov,
+            **check_inertia(self.momentum, self.nesterov),
             "scope": check_real("gamma0", self.gamma0, low=0.0),
             "scope_growth": check_real("gamma1", self.gamma1, low=0.0),
             "alpha": check_real("alpha", self.alpha, low=0.0, high=1.0),
         }
-        return EntropySGDOptimizer(target, self.L, defaults, seeds)
+        kind = ReleasedEntropySGDOptimizer if released else EntropySGDOptimizer
+        return kind(target, n_inner, defaults, seeds)
 
-
-class EntropySGDOptimizer(Optimizer):
-    """The torch optimizer that :class:`EntropySGD` builds.
-
-    Parameters
-    ----------
-    target : Target
-        What is trained.
-    L : int
-        Inner steps, at least 1.
-    defaults : dict
-        Hyper-parameters of a parameter group.
-    seeds : SeedSequence
-        Source of the Langevin noise; a generator for each member.
-    """
-
-    def __init__(self, target: Target, L: int, defaults: dict[str, Any], seeds):
-        super().__init__(target.params, {**defaults, "n_steps_taken": 0})
-        self.target = target
-        self.L = L
-        self.generators = member_generators(seeds, target.n_members)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Groups, and where the noise generators stand."""
-        return {**super().state_dict(), "generators": [g.get_state() for g in self.generators]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`state_dict` gave."""
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "generators"})
-        for generator, state in zip(self.generators, state_dict["generators"], strict=True):
-            generator.set_state(state)
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {"target": self.target, "L": self.L, "generators": self.generators}
-        return {**super().__getstate__(), **own}
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step; returns the loss at the weights before it.
-
-        The closure runs ``L`` times. Running statistics move in the first pass only; the weights of the
-        last completed step come back when the closure raises.
-        """
-        if closure is None:
-            raise ParameterTypeError("Entropy-SGD needs step(closure): it computes its gradients itself.")
-        closure = torch.enable_grad()(closure)
-        params = [p for group in self.param_groups for p in group["params"]]
-        anchors = [p.clone() for p in params]
-        try:
-            loss = closure()
-            walks = [_Walk(group) for group in self.param_groups]
-            self._walk(walks)
-            with frozen_statistics(self.target.normalizations):
-                for _ in range(self.L - 1):
-                    closure()
-                    self._walk(walks)
-        except BaseException:
-            torch._foreach_copy_(params, anchors)
-            raise
-        for walk in walks:
-            walk.finish()
-        return loss
-
-    def _walk(self, walks: list[_Walk]) -> None:
-        for walk in walks:
-            walk.advance(self.generators)
-
-
-class _Walk:
-    """The inner walk of one parameter group within one step; tensors without a gradient take no part."""
-
-    def __init__(self, group: dict[str, Any]):
-        self.group = group
-        self.params: list[Tensor] = [p for p in group["params"] if p.grad is not None]
-        self.anchors = [p.clone() for p in self.params]
-        self.means = [p.clone() for p in self.params]
-        self.buffers: list[Tensor] | None = None
-        grown = group["scope"] * (1 + group["scope_growth"]) ** group["n_steps_taken"]
-        self.scope = min(grown, group["scope_max"])
-
-    def advance(self, generators: list[torch.Generator]) -> None:
-        """One inner step along the gradients at hand."""
-        group, params = self.group, self.params
-        if not params:
-            return
-        slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-        if group["weight_decay"]:
-            slopes = list(torch._foreach_add(slopes, params, alpha=group["weight_decay"]))
-        if group["momentum"]:
-            if self.buffers is None:
-                self.buffers = [slope.clone() for slope in slopes]
-            else:
-                torch._foreach_mul_(self.buffers, group["momentum"])
-                torch._foreach_add_(self.buffers, slopes)
-            if group["nesterov"]:
-                slopes = list(torch._foreach_add(slopes, self.buffers, alpha=group["momentum"]))
-            else:
-                slopes = self.buffers
-        pull = torch._foreach_sub(self.anchors, params)
-        torch._foreach_add_(params, slopes, alpha=-group["inner_lr"])
-        torch._foreach_add_(params, pull, alpha=group["inner_lr"] * self.scope)
-        if group["noise"]:
-            noises = [member_normal(p, generators) for p in params]
-            torch._foreach_add_(params, noises, alpha=group["inner_lr"] ** 0.5 * group["noise"])
-        torch._foreach_lerp_(self.means, params, group["alpha"])
-
-    def finish(self) -> None:
-        """Relax from the anchors towards the means."""
-        if self.params:
-            torch._foreach_lerp_(self.anchors, self.means, float(self.group["lr"]))
-            torch._foreach_copy_(self.params, self.anchors)
-        self.group["n_steps_taken"] += 1
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Without inner steps it is SGD; the released code only without momentum."""
+        if self.variant == "ucla":
+            yield self._at(L=0, momentum=0.0), SGD()
+        else:
+            yield self._at(L=0), SGD(self.momentum, self.nesterov)

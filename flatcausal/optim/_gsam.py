@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from flatcausal._members import member_norms, per_member
 from flatcausal._validation import check_real
 from flatcausal.optim._recipe import Recipe
+from flatcausal.optim._sam import SAM
 from flatcausal.optim._sharpness_aware import SharpnessAware, SharpnessAwareOptimizer
 from flatcausal.optim._target import Target
 
@@ -67,6 +68,11 @@ class GSAM(SharpnessAware):
         super().__init__(rho, base, m, perturb)
         self.rho_min = rho_min
         self.alpha = alpha
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """As of :class:`SAM`, which it is without ``alpha`` and ``rho_min``."""
+        yield from SharpnessAware.limiting_cases(self._at(rho_min=None))
+        yield self._at(alpha=0.0, rho_min=None), SAM(self.rho, self.base, self.m, self.perturb)
 
     def _over(self, base: Optimizer, target: Target, **ascent: Any) -> Optimizer:
         least = self.rho_min

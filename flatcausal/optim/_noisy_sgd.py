@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from flatcausal._validation import check_choice, check_real
 from flatcausal.optim._noise import NOISES, DrawsNoise
-from flatcausal.optim._sgd import SGD
+from flatcausal.optim._recipe import Recipe
+from flatcausal.optim._sgd import SGD, check_inertia
 from flatcausal.optim._target import Target
 
 
@@ -25,15 +26,17 @@ class NoisyRecipe(SGD):
 
     def _hyper(self, lr: float, weight_decay: float) -> dict[str, Any]:
         """Check what :class:`NoisySGD` takes."""
-        momentum = check_real("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
         return {
             "noise": check_choice("noise", self.noise, NOISES),
             "sigma": check_real("sigma", self.sigma, low=0.0),
             "lr": lr,
-            "momentum": momentum,
             "weight_decay": weight_decay,
-            "nesterov": self.nesterov and momentum > 0,
+            **check_inertia(self.momentum, self.nesterov),
         }
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Without noise it is SGD."""
+        yield self._at(sigma=0.0), SGD(self.momentum, self.nesterov)
 
 
 class NoisySGD(DrawsNoise, torch.optim.SGD):

@@ -47,6 +47,8 @@ class RandomSearch(Recipe):
     0
     """
 
+    needs_closure = True
+
     def __init__(self, n_dirs: int = 10, normalized: bool = False):
         self.n_dirs = n_dirs
         self.normalized = normalized

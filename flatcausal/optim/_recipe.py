@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from torch.optim import Optimizer
 
 from flatcausal._random import RandomState, seed_sequence
@@ -29,6 +30,11 @@ class Recipe(BaseEstimator):
     def default_lr(self) -> float:
         """Learning rate where none is given, a usual one for TabNet on standardised data."""
         raise NotImplementedError(f"{type(self).__name__} must define default_lr.")
+
+    @property
+    def needs_layers(self) -> bool:
+        """Whether ``build`` must be given a module: the recipe, or one in it, asks what its layers are."""
+        return any(isinstance(value, Recipe) and value.needs_layers for value in vars(self).values())
 
     @property
     def gradients_per_step(self) -> int:
@@ -82,6 +88,19 @@ class Recipe(BaseEstimator):
         return self._build(
             Target.of(module_or_params, n_members), lr, weight_decay, seed_sequence(random_state)
         )
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Pairs of recipes that train alike bit for bit, without weight decay; none by default.
+
+        The first is this recipe at a limit of its hyper-parameters, the second what it is there.
+        :func:`flatcausal.testing.check_optimizer` trains both.
+        """
+        yield from ()
+
+    def _at(self, **params: Any) -> Self:
+        """Copy with other hyper-parameters."""
+        twin: Any = clone(self)
+        return twin.set_params(**params)
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
         raise NotImplementedError(f"{type(self).__name__} must define _build.")

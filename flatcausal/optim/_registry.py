@@ -12,6 +12,7 @@ from flatcausal.optim._adamw import AdamW
 from flatcausal.optim._asam import ASAM
 from flatcausal.optim._basin_hopping import BasinHopping
 from flatcausal.optim._entropy_sgd import EntropySGD
+from flatcausal.optim._foof import FOOF
 from flatcausal.optim._gsam import GSAM
 from flatcausal.optim._noise_in_gradient import NiGGD, NiGSGD
 from flatcausal.optim._noise_in_model import NiMGD, NiMSGD
@@ -28,6 +29,7 @@ _RECIPES: dict[str, Callable[..., Recipe]] = {
     "asam": ASAM,
     "bh": BasinHopping,
     "entropy_sgd": EntropySGD,
+    "foof": FOOF,
     "gd": GD,
     "gsam": GSAM,
     "momentum": Momentum,

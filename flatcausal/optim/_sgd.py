@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch.optim import Optimizer
 
-from flatcausal._validation import check_real
+from flatcausal._validation import check_boolean, check_real
 from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._target import Target
 
@@ -49,14 +52,18 @@ class SGD(Recipe):
         return 0.1
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
-        momentum = check_real("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
-        return torch.optim.SGD(
-            target.params,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            nesterov=self.nesterov and momentum > 0,
-        )
+        inertia = check_inertia(self.momentum, self.nesterov)
+        return torch.optim.SGD(target.params, lr=lr, weight_decay=weight_decay, **inertia)
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Without momentum it is plain gradient descent."""
+        yield self._at(momentum=0.0), SGD()
+
+
+def check_inertia(momentum: object, nesterov: object) -> dict[str, Any]:
+    """Return ``momentum`` and ``nesterov`` as SGD takes them; there is no looking ahead without momentum."""
+    momentum = check_real("momentum", momentum, low=0.0, high=1.0, open_high=True)
+    return {"momentum": momentum, "nesterov": check_boolean("nesterov", nesterov) and momentum > 0}
 
 
 class GD(SGD):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from flatcausal.optim._micro_batches import MeanGradient, MeanStatistics, split
 from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._sgd import SGD
 from flatcausal.optim._subset import Subset
-from flatcausal.optim._target import Target, frozen_statistics, random_states, rewind
+from flatcausal.optim._target import Target, random_states, rewind
 
 
 class SharpnessAware(Recipe):
@@ -60,6 +61,16 @@ class SharpnessAware(Recipe):
     def gradients_per_step(self) -> int:
         """Twice those of the base; with ``m``, two passes over the batch all the same."""
         return 2 * self._descent.gradients_per_step
+
+    @property
+    def needs_layers(self) -> bool:
+        """Whether ``perturb`` or the base asks what a tensor is."""
+        return self.perturb != "all" or super().needs_layers
+
+    def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
+        """Without radius it is its base; with micro-batches as large as the batch it has none."""
+        yield self._at(rho=0.0, m=None), self._descent
+        yield self._at(m=sys.maxsize), self._at(m=None)
 
     def _build(self, target: Target, lr: float, weight_decay: float, seeds) -> Optimizer:
         if self._descent.gradients_per_step != 1 or self._descent.needs_closure:
@@ -125,6 +136,19 @@ class SharpnessAwareOptimizer(Optimizer):
         self._check_known(params)
         self.base.add_param_group({"rho": self.defaults["rho"], **param_group, "params": params})
 
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Those of a base with noise of its own; others can be put in their place."""
+        return self.base.generators  # type: ignore[attr-defined]
+
+    @generators.setter
+    def generators(self, generators: Sequence[torch.Generator]) -> None:
+        self.base.generators = generators  # type: ignore[attr-defined]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base's, the state of its noise included."""
+        return self.base.state_dict()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the base's state; afterwards both still share it."""
         self.base.load_state_dict(state_dict)
@@ -143,6 +167,7 @@ class SharpnessAwareOptimizer(Optimizer):
         if closure is None:
             name = type(self).__name__.removesuffix("Optimizer")
             raise ParameterTypeError(f"{name} needs step(closure): it computes two gradients itself.")
+        self.target.forget_passes()
         parts = [closure] if self.m is None else split(closure, self.m)
         params = [p for group in self.param_groups for p in group["params"]]
         weights = [p.clone() for p in params]
@@ -163,7 +188,7 @@ class SharpnessAwareOptimizer(Optimizer):
             self._ascend()
             if draws is not None:  # the same dropout masks in both passes
                 rewind(draws)
-            with frozen_statistics(self.target.normalizations), torch.enable_grad():
+            with self.target.unnoticed(), torch.enable_grad():
                 closure()
         finally:
             torch._foreach_copy_(params, weights)

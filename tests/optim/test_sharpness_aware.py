@@ -13,7 +13,6 @@ from flatcausal.exceptions import ParameterError, ParameterTypeError
 from flatcausal.nn import TabNet
 from flatcausal.optim import ASAM, GSAM, SAM, SGD, Adam, AdamW, BasinHopping, EntropySGD, Momentum, NiMSGD
 from flatcausal.optim._gsam import orthogonal_parts
-from tests.optim import test_contract as contract
 from tests.optim.problems import Quadratics, closure_for, data, flat, gradient_of, module, train
 from tests.reference import optimizers as rules
 from tests.reference import sharpness_aware as twin
@@ -300,25 +299,6 @@ def test_a_vanished_or_sick_gradient_leaves_no_nan_in_the_residual():
 
 
 # Options that need to know what a tensor is.
-
-
-@pytest.mark.parametrize("recipe", BY_KIND, ids=repr)
-@pytest.mark.parametrize(
-    "promise",
-    [
-        contract.test_one_step_takes_the_promised_gradients_and_moves_statistics_once,
-        contract.test_returns_the_loss_before_the_step_and_lowers_it,
-        contract.test_resuming_equals_an_uninterrupted_run_bitwise,
-        lambda recipe: contract.test_copies_go_on_as_the_original(recipe, copy.deepcopy),
-        contract.test_a_scheduler_reaches_the_step_before_and_after_loading,
-        lambda recipe: contract.test_an_interrupted_step_leaves_the_weights_of_the_last_one(
-            recipe, KeyboardInterrupt
-        ),
-        contract.test_a_step_without_a_closure_says_what_to_pass,
-    ],
-)
-def test_recipes_that_need_a_module_keep_the_contract(recipe, promise):
-    promise(recipe)
 
 
 @pytest.mark.parametrize(

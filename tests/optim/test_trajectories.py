@@ -124,13 +124,6 @@ def test_sam_without_radius_is_its_base_bitwise(base, batch_norm):
     )
 
 
-def test_entropy_sgd_without_inner_steps_is_sgd_bitwise():
-    plain, entropy = module(), module()
-    train(plain, torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, nesterov=True), 10)
-    train(entropy, EntropySGD(L=0).build(entropy, lr=0.05), 10)
-    assert torch.equal(flat(plain), flat(entropy))
-
-
 def test_sam_on_a_quadratic_has_its_closed_form():
     problem = Quadratics(0, 1)
     w, h = problem.w.detach().clone(), problem.h

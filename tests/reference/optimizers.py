@@ -89,3 +89,44 @@ def entropy_sgd(
             mean = (1 - alpha) * mean + alpha * walker
         w = w - lr * (w - mean)
     return w
+
+
+def released_entropy_sgd(
+    gradient,
+    w,
+    n_steps,
+    lr,
+    L,
+    inner_lr=0.1,
+    gamma0=0.01,
+    old=0.75,
+    momentum=0.0,
+    nesterov=True,
+    weight_decay=0.0,
+    noise=lambda: 0.0,
+):
+    """``noise()`` gives standard normal numbers times its size, a vector at a time."""
+    outer = None
+    for _ in range(n_steps):
+        first = gradient(w)
+        outer = first.copy() if outer is None else outer
+        walker, mean, inner = w.copy(), w.copy(), np.zeros_like(w)
+        for _ in range(L):
+            slope = gradient(walker) + weight_decay * walker
+            pushed = -gamma0 * (w - walker) + noise() / np.sqrt(inner_lr / 2)
+            if momentum and nesterov:
+                inner = momentum * inner + slope
+                slope = slope + momentum * inner + pushed
+            elif momentum:
+                inner = momentum * inner + slope + pushed  # buffer and slope are one array there
+                slope = inner
+            else:
+                slope = slope + pushed
+            walker = walker - inner_lr * slope
+            mean = old * mean + (1 - old) * walker
+        slope = (w - mean if L else first) + weight_decay * w
+        if momentum:
+            outer = momentum * outer + slope
+            slope = slope + momentum * outer if nesterov else outer
+        w = w - lr * slope
+    return w
