@@ -10,7 +10,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["docs/estimators.md", pytest.param("README.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "page", ["docs/estimators.md", "docs/optimizers.md", pytest.param("README.md", marks=pytest.mark.slow)]
+)
 def test_blocks_run(page):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
     assert blocks

@@ -31,6 +31,8 @@ from flatcausal.estimators._training import EpochTasks, check_callbacks, train
 from flatcausal.exceptions import DataError, ParameterError
 from flatcausal.nn import TabNet
 from flatcausal.optim import Recipe, get
+from flatcausal.optim.averaging import AveragingRecipe
+from flatcausal.optim.averaging import get as get_averaging
 
 Self = TypeVar("Self", bound="PopulationEstimator")
 
@@ -64,6 +66,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         weight_decay: float,
         lr_schedule: str | None,
         clip_norm: float | None,
+        averaging: str | AveragingRecipe | None,
         max_epochs: int,
         batch_size: int,
         virtual_batch_size: int,
@@ -94,6 +97,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
         self.clip_norm = clip_norm
+        self.averaging = averaging
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.virtual_batch_size = virtual_batch_size
@@ -121,10 +125,10 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
 
     def set_params(self: Self, **params: Any) -> Self:
         """Set parameters; those of a recipe given by name are reached by ``optimizer__`` as well."""
-        if any(key.startswith("optimizer__") for key in params):
-            params = {"optimizer": self.optimizer, **params}
-            if isinstance(params["optimizer"], str):
-                params["optimizer"] = get(params["optimizer"])
+        for name, find in (("optimizer", get), ("averaging", get_averaging)):
+            if any(key.startswith(f"{name}__") for key in params):
+                params = {name: getattr(self, name), **params}
+                params[name] = find(params[name])
         return super().set_params(**params)
 
     @with_callbacks
@@ -180,18 +184,27 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         return self
 
     def _split(self, table: Table, seeds: np.random.SeedSequence) -> tuple[Table, Table | None]:
-        """Rows to train on, and rows to judge by if the fit stops early."""
+        """Rows to train on, and rows to judge by if the fit stops early or its average asks for them."""
         unit = {"low": 0.0, "high": 1.0, "open_low": True, "open_high": True}
         fraction = check_real("validation_fraction", self.validation_fraction, **unit)
-        if not self.early_stopping:
+        averaging = self._averaging()
+        if self.early_stopping:
+            asked_by = "early_stopping"
+        elif averaging is not None and averaging.needs_validation:
+            asked_by = f"averaging={self.averaging!r}"
+        else:
             return table, None
-        return hold_out(table, fraction, child(seeds, VALIDATION), is_classifier(self))
+        return hold_out(table, fraction, child(seeds, VALIDATION), is_classifier(self), asked_by)
 
     def _partial_fit(
         self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, **learn: Any
     ) -> Self:
         if self.early_stopping:
             raise ParameterError("early_stopping=True needs whole fits: use fit, or early_stopping=False.")
+        if self.averaging is not None:
+            raise ParameterError(
+                f"averaging={self.averaging!r} needs whole fits: use fit, or averaging=None."
+            )
         origin = self if self.__sklearn_is_fitted__() else None
         trained, table = self._read(X, y, sample_weight, origin, **learn)
         # A net of its own: a failing call leaves the fitted one as it was.
@@ -292,6 +305,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
             clip_norm=clip_norm,
             lambda_sparse=check_real("lambda_sparse", self.lambda_sparse, low=0.0),
             patience=patience if self.early_stopping else None,
+            averaging=copy.deepcopy(self._averaging()),
             max_epochs=check_integer("max_epochs", self.max_epochs, low=1),
             batch_size=check_integer("batch_size", self.batch_size, low=2),
             device=_device(self.device),
@@ -303,6 +317,9 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         if origin is not None:
             net.adopt(origin.net_)
         return net
+
+    def _averaging(self) -> AveragingRecipe | None:
+        return None if self.averaging is None else get_averaging(self.averaging)
 
     def _home(self) -> torch.device:
         try:
@@ -323,8 +340,8 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         self.causal_importances_ = healthy.mean(0)
         self.causal_importances_std_ = healthy.std(0)
         self.n_iter_ = len(net.history)
-        self.n_gradient_evaluations_ = net.n_gradient_evaluations_
-        self.history_ = net.history_columns()
+        self.n_gradient_evaluations_ = net.history.n_gradient_evaluations
+        self.history_ = net.history.columns()
 
     def _report_divergence(self, stacklevel: int = 4) -> None:
         """Warn of members that diverged; ``stacklevel`` leads from here to who called the estimator."""

@@ -19,6 +19,7 @@ from flatcausal.estimators._input import read_labels
 from flatcausal.estimators._losses import CrossEntropy
 from flatcausal.exceptions import DataError, ParameterError
 from flatcausal.optim import Recipe
+from flatcausal.optim.averaging import AveragingRecipe
 
 
 class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
@@ -39,6 +40,14 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         How the learning rate falls to zero over the fit; constant if None.
     clip_norm : float, optional
         Longest gradient of a member: a longer one, of a mini-batch, is shortened to it.
+    averaging : str or AveragingRecipe, optional
+        Mean of the weights along the fit that each member keeps in place of its last ones: a name
+        (``flatcausal.optim.averaging.names()``) or a recipe such as ``EMA(decay=0.99)``, whose parameters can
+        be searched as ``averaging__decay``. Training and its losses are the same without. With
+        ``early_stopping`` the mean of a member ends with its last epoch. A member that has none yet, and one
+        that diverged, keeps the weights that it would keep without. ``"swad"`` asks for a loss on
+        ``validation_fraction`` of the rows, which are held out without ``early_stopping``, too. A warm start
+        goes on from the mean and takes one anew; ``partial_fit`` knows of none.
     max_epochs : int, default=100
         Passes over the training rows; Entropy-SGD rounds each up to whole steps of ``L`` mini-batches.
     batch_size : int, default=256
@@ -50,7 +59,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         without a lower loss there, and keeps the weights of its own best epoch. Judging an epoch costs
         a pass over the training rows that re-estimates the running statistics.
     validation_fraction : float, default=0.1
-        Share of rows held out; the same rows for all members, by class in classification.
+        Share of rows held out, if any are; the same rows for all members, by class in classification.
     n_iter_no_change : int, default=10
         Epochs of patience.
     n_members : int, default=1
@@ -115,7 +124,8 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         Members whose loss or weights ceased to be finite. They stopped and keep their last best finite
         weights, which ``predict_members`` shows; means and importances leave them out.
     best_epoch_ : ndarray of int, shape (n_members,)
-        Epoch whose weights each member keeps: the last, unless it stopped early or diverged.
+        Epoch whose weights each member keeps: the last, unless it stopped early or diverged. Of a mean
+        by ``averaging``, the last epoch that the member trained.
     net_ : PopulationNet
         The fitted skorch net.
     history_ : dict of ndarray
@@ -168,6 +178,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         weight_decay: float = 0.0,
         lr_schedule: str | None = "cosine",
         clip_norm: float | None = None,
+        averaging: str | AveragingRecipe | None = None,
         max_epochs: int = 100,
         batch_size: int = 256,
         virtual_batch_size: int = 128,
@@ -200,6 +211,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
             weight_decay=weight_decay,
             lr_schedule=lr_schedule,
             clip_norm=clip_norm,
+            averaging=averaging,
             max_epochs=max_epochs,
             batch_size=batch_size,
             virtual_batch_size=virtual_batch_size,

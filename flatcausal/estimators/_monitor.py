@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flatcausal.nn import TabNet
+from flatcausal.optim.averaging import Average
 
 _STATE = (
     "best_loss",
@@ -59,6 +60,7 @@ class MemberMonitor:
         self.diverged_epoch = torch.zeros_like(self.best_epoch)
         self.diverged_lr = torch.zeros_like(self.best_loss, dtype=torch.float64)
         self.active = torch.ones_like(self.best_epoch, dtype=torch.bool)
+        self.averaged = torch.zeros_like(self.active)
 
     def observe(self, epoch: int, losses: Tensor, lr: float) -> None:
         """Take note of an epoch: ``losses`` (K,) are those that a member should lower."""
@@ -80,8 +82,9 @@ class MemberMonitor:
         return self.diverged_epoch > 0
 
     def kept_epoch(self, n_epochs: int) -> Tensor:
-        """Epoch whose weights each member keeps, of ``n_epochs``; 0 for initial weights."""
-        return torch.where(self._returning, self.best_epoch, n_epochs)
+        """Epoch whose weights each member keeps, of ``n_epochs``; a mean's last; 0 for initial weights."""
+        kept = torch.where(self._returning, self.best_epoch, n_epochs)
+        return torch.where(self.averaged & ~self.diverged, self.last_epoch, kept)
 
     @property
     def _returning(self) -> Tensor:
@@ -89,10 +92,16 @@ class MemberMonitor:
         return torch.ones_like(self.active) if self.patience is not None else self.diverged
 
     @torch.no_grad()
-    def settle(self, epoch: int, lr: float) -> None:
-        """End the fit: members take their best weights, all with patience, else those that diverged."""
+    def settle(self, epoch: int, lr: float, average: Average | None = None) -> None:
+        """End the fit: members take their best weights, all with patience, else those that diverged.
+
+        Healthy members that have an average take that instead.
+        """
         self._note_divergence(self.network.population.isfinite().all(1), epoch, lr)
         self._put(self._returning, self.best_weights)
+        if average is not None:
+            self.averaged = average.exists & ~self.diverged
+            self._put(self.averaged, average.matrix())
 
     @torch.no_grad()
     def retreat(self, sick: Tensor, epoch: int, lr: float) -> None:

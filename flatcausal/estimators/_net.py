@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.history import History
 from torch import Tensor
 
 from flatcausal._members import member_generators
 from flatcausal._random import child
 from flatcausal.estimators._batches import Batch, MemberBatches, RowBatches, Table, n_batches
+from flatcausal.estimators._history import MemberHistory
 from flatcausal.estimators._monitor import MemberMonitor
 from flatcausal.exceptions import ParameterError
 from flatcausal.nn import TabNet, backpropagate
 from flatcausal.optim import Recipe
+from flatcausal.optim.averaging import Average, AveragingRecipe
 
 LR_SCHEDULES = {
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
@@ -58,6 +60,8 @@ class PopulationNet(NeuralNet):
         Weight of the masks' entropy in the loss.
     patience : int or None
         Epochs without improvement after which a member stops.
+    averaging : AveragingRecipe, optional
+        Average of the weights that members take when the fit ends.
     **kwargs
         Parameters of ``skorch.NeuralNet``.
     """
@@ -65,6 +69,8 @@ class PopulationNet(NeuralNet):
     module_: TabNet
     optimizer_: Any
     recipe: Any
+    history: MemberHistory
+    average_: Average | None
 
     def __init__(
         self,
@@ -77,6 +83,7 @@ class PopulationNet(NeuralNet):
         clip_norm: float | None = None,
         lambda_sparse: float = 1e-3,
         patience: int | None = None,
+        averaging: AveragingRecipe | None = None,
         **kwargs: Any,
     ):
         self.recipe = recipe
@@ -86,6 +93,7 @@ class PopulationNet(NeuralNet):
         self.clip_norm = clip_norm
         self.lambda_sparse = lambda_sparse
         self.patience = patience
+        self.averaging = averaging
         fixed: dict[str, Any] = {
             "dataset": Table,
             "iterator_train": MemberBatches,
@@ -109,6 +117,7 @@ class PopulationNet(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> PopulationNet:
         """Build the optimizer from its recipe; a net without one can only predict."""
+        self.average_ = None
         if self.recipe is None:
             return self
         self.optimizer_ = self.recipe.build(
@@ -120,13 +129,21 @@ class PopulationNet(NeuralNet):
         )
         if len(self.seeds) > 1 and hasattr(self.optimizer_, "generators"):
             self.optimizer_.generators = self._generators(_NOISE)
-        self.n_gradient_evaluations_ = 0
-        self.member_losses_: dict[str, list[Tensor]] = {}
+        if self.averaging is not None:
+            self.average_ = self._new_average(self.module_)
         self.monitor_ = MemberMonitor(self.module_, self.patience)
         self.order_generators_ = self._generators(_ORDER)
         for group in self.optimizer_.param_groups:
             group.setdefault("initial_lr", group["lr"])
         return self
+
+    def _new_average(self, network: TabNet) -> Average:
+        assert self.averaging is not None
+        return self.averaging.build(network, n_epochs=self.max_epochs, n_members=network.n_members)
+
+    def initialize_history(self) -> None:
+        """Begin the record."""
+        self.history = MemberHistory()
 
     def adopt(self, earlier: PopulationNet) -> None:
         """Start from an earlier net's weights."""
@@ -140,50 +157,23 @@ class PopulationNet(NeuralNet):
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.monitor_ = MemberMonitor(self.module_, self.patience)
 
-    def continue_record(self, earlier: PopulationNet) -> None:
-        """Count on from an earlier net's epochs and gradients."""
-        self.history = History(earlier.history)
-        self.member_losses_ = {name: list(losses) for name, losses in earlier.member_losses_.items()}
-        self.n_gradient_evaluations_ = earlier.n_gradient_evaluations_
-
     def continue_training(self, earlier: PopulationNet) -> None:
         """Go on where an earlier net stopped; its optimizer's state is of use to the same optimizer only."""
         if earlier.recipe is not None and earlier.method == self.method:
             self.load_training_state(earlier.training_state())
         else:
-            self.continue_record(earlier)
+            self.history = earlier.history.copy()
 
     @property
     def method(self) -> str:
         """What an optimizer's state belongs to."""
         return f"{self.recipe!r} with weight_decay={self.weight_decay}"
 
-    def history_columns(self) -> dict[str, np.ndarray]:
-        """The record as arrays, one entry or row an epoch."""
-        kept = {name: torch.stack(losses).double().cpu() for name, losses in self.member_losses_.items()}
-        return {
-            "epoch": np.arange(1, len(self.history) + 1),
-            **{name: _finite_mean(losses).numpy() for name, losses in kept.items()},
-            **{f"member_{name}": losses.numpy() for name, losses in kept.items()},
-            "dur": np.array([row["dur"] for row in self.history]),
-        }
-
-    def load_history(self, columns: Mapping[str, np.ndarray], n_gradient_evaluations: int) -> None:
-        """Take over what :meth:`history_columns` gave."""
-        self.member_losses_ = {
-            name.removeprefix("member_"): list(torch.from_numpy(np.array(losses)).float().to(self.device))
-            for name, losses in columns.items()
-            if name.startswith("member_")
-        }
-        scalars = {name: values.tolist() for name, values in columns.items() if values.ndim == 1}
-        rows = zip(*scalars.values(), strict=True)
-        self.history = History({**dict(zip(scalars, row, strict=True)), "batches": []} for row in rows)
-        self.n_gradient_evaluations_ = n_gradient_evaluations
-
     def settle(self, table: Table) -> None:
         """End a fit: members take the weights they keep, and statistics of their own on ``table``."""
+        average, self.average_ = self.average_, None
         lr = self.optimizer_.param_groups[0]["lr"] if self.recipe is not None else 0.0
-        self.monitor_.settle(len(self.history), lr)
+        self.monitor_.settle(len(self.history), lr, average)
         self.reestimate_statistics(table)
         # Finite weights may overflow on the way to statistics: then to the best weights, then to the first.
         for _ in range(2):
@@ -210,22 +200,14 @@ class PopulationNet(NeuralNet):
         twin.module_.load_state_dict({k: v[members] for k, v in self.module_.state_dict().items()})
         twin.monitor_ = MemberMonitor(twin.module_, self.patience)
         twin.monitor_.load_state_dict({k: v[members] for k, v in self.monitor_.state_dict().items()})
-        twin._copy_record(self, members)
+        if self.average_ is not None:
+            twin.average_ = self._new_average(twin.module_)
+            state = self.average_.state_dict()
+            twin.average_.load_state_dict(
+                {k: v[members] if isinstance(v, Tensor) else v for k, v in state.items()}
+            )
+        twin.history = self.history.of_members(members, int(twin.monitor_.last_epoch.max()))
         return twin
-
-    def _copy_record(self, whole: PopulationNet, members: slice) -> None:
-        """Take over some members' part of a record, as far as any of them trained."""
-        n_epochs, total = int(self.monitor_.last_epoch.max()), len(whole.history)
-        self.member_losses_ = {
-            name: [losses[members] for losses in kept[:n_epochs]]
-            for name, kept in whole.member_losses_.items()
-        }
-        rows: list[dict[str, Any]] = list(whole.history)[:n_epochs]
-        means = {name: [_finite_mean(k).item() for k in kept] for name, kept in self.member_losses_.items()}
-        self.history = History(
-            {**row, **{name: kept[i] for name, kept in means.items()}} for i, row in enumerate(rows)
-        )
-        self.n_gradient_evaluations_ = whole.n_gradient_evaluations_ * n_epochs // max(total, 1)
 
     def renew(self) -> None:
         """Make ready for an epoch on its own: the full learning rate, and members' records begun anew."""
@@ -262,31 +244,32 @@ class PopulationNet(NeuralNet):
         # Whoever needs statistics after the epoch re-estimates them; only callbacks look in between.
         self.module_.track_running_stats = bool(self.callbacks)
         self.notify("on_epoch_begin", **data)
-        losses = self._train_pass(batches)
-        self._record("train_loss", losses)
-        if valid is not None:
-            self.reestimate_statistics(batches.dataset)
-            losses = torch.where(losses.isfinite(), self._data_losses(valid), torch.nan)
-            self._record("valid_loss", losses)
-        elif "valid_loss" in self.member_losses_:  # of epochs before this one
-            self._record("valid_loss", torch.full_like(losses, torch.nan))
+        held_out = None if valid is None else partial(self._held_out_losses, batches.dataset, valid)
+        losses = self._train_pass(batches, held_out)
+        self.history.record_members("train_loss", losses)
+        if held_out is not None:
+            losses = torch.where(losses.isfinite(), held_out(), torch.nan)
+            self.history.record_members("valid_loss", losses)
+        elif "valid_loss" in self.history.member_losses:  # of epochs before this one
+            self.history.record_members("valid_loss", torch.full_like(losses, torch.nan))
         self.monitor_.observe(len(self.history), losses, self.optimizer_.param_groups[0]["lr"])
+        if self.average_ is not None:
+            self.average_.after_epoch()
+            self.average_.active &= self.monitor_.active
         self.notify("on_epoch_end", **data)
 
-    def _record(self, name: str, losses: Tensor) -> None:
-        """Keep each member's loss, and for skorch the mean of those that have one."""
-        self.member_losses_.setdefault(name, []).append(losses)
-        self.history.record(name, _finite_mean(losses).item())
-
-    def _train_pass(self, batches: MemberBatches) -> Tensor:
+    def _train_pass(self, batches: MemberBatches, held_out: Callable[[], Tensor] | None) -> Tensor:
         """Optimizer steps over all rows; returns each member's mean loss, shape (K,)."""
+        glance = None if held_out is None else partial(self._between_steps, held_out)
         n_steps, n_done = len(batches), (len(self.history) - 1) * len(batches)
         total, n_rows = torch.zeros(self.module_.n_members, device=self.device), 0
         for i, group in enumerate(batches):
             self.notify("on_batch_begin", batch=group, training=True)
             self._schedule((n_done + i) / (n_steps * self.max_epochs))
             step = self.train_step(group)
-            self.n_gradient_evaluations_ += step["n_calls"] * batches.gradients_per_batch
+            if self.average_ is not None:
+                self.average_.after_step(glance)
+            self.history.n_gradient_evaluations += step["n_calls"] * batches.gradients_per_batch
             rows = group[0].X.shape[-2]
             total += step["losses"] * rows
             n_rows += rows
@@ -336,6 +319,18 @@ class PopulationNet(NeuralNet):
             total += self._losses(self.module_.predict(batch.X), batch.y, batch.weight) * batch.X.shape[-2]
         return total / len(table)
 
+    def _held_out_losses(self, table: Table, valid: Table) -> Tensor:
+        """Loss of each member on ``valid``, at statistics re-estimated on ``table``, shape (K,)."""
+        self.reestimate_statistics(table)
+        return self._data_losses(valid)
+
+    def _between_steps(self, held_out: Callable[[], Tensor]) -> Tensor:
+        """Losses that leave the running statistics to callbacks as they were."""
+        running = self.module_.statistics.clone()
+        losses = held_out()
+        self.module_.statistics.copy_(running)
+        return losses
+
     def reestimate_statistics(self, table: Table) -> None:
         """Let the running statistics be those of the present weights on all rows of ``table``."""
         self.module_.reestimate_statistics(rows for rows in self._one_pass(table))
@@ -367,9 +362,8 @@ class PopulationNet(NeuralNet):
             "optimizer": copy.deepcopy(self.optimizer_.state_dict()),
             "orders": [generator.get_state() for generator in self.order_generators_],
             "monitor": self.monitor_.state_dict(),
-            "history": [{k: v for k, v in row.items() if k != "batches"} for row in self.history],
-            "member_losses": {name: torch.stack(kept) for name, kept in self.member_losses_.items()},
-            "n_gradient_evaluations": self.n_gradient_evaluations_,
+            "average": None if self.average_ is None else self.average_.state_dict(),
+            **self.history.state(),
         }
 
     def load_training_state(self, state: dict[str, Any]) -> None:
@@ -380,10 +374,12 @@ class PopulationNet(NeuralNet):
         for generator, order in zip(self.order_generators_, state["orders"], strict=True):
             generator.set_state(order)
         self.monitor_.load_state_dict(state["monitor"])
-        self.history = History({**row, "batches": []} for row in state["history"])
-        losses = {name: kept.to(self.device) for name, kept in state["member_losses"].items()}
-        self.member_losses_ = {name: list(kept) for name, kept in losses.items()}
-        self.n_gradient_evaluations_ = state["n_gradient_evaluations"]
+        average = state.get("average")  # None of a fit that has ended
+        if average is None or self.average_ is None:
+            self.average_ = None
+        else:
+            self.average_.load_state_dict(average)
+        self.history = MemberHistory.from_state(state, self.device)
 
 
 class StepClosure:
@@ -447,8 +443,3 @@ class StepClosure:
             return {**self.first, "n_calls": self.n_calls}
         losses = sum(part.first["losses"] * (part.n_rows / self.n_rows) for part in self.parts)
         return {"losses": losses, "y_pred": None, "n_calls": self.n_calls + self.parts[0].n_calls}
-
-
-def _finite_mean(losses: Tensor) -> Tensor:
-    """Mean over members that have a loss: one that diverged does not blind what watches the others."""
-    return torch.where(losses.isfinite(), losses, torch.nan).nanmean(-1)

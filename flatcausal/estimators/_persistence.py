@@ -13,6 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from flatcausal.estimators._files import read_state, write_state
+from flatcausal.estimators._history import MemberHistory
 from flatcausal.estimators._net import PopulationNet
 from flatcausal.estimators._predictor import PopulationPredictor
 from flatcausal.exceptions import ParameterError, WeightsError
@@ -134,7 +135,7 @@ class PersistentPredictor(PopulationPredictor):
         weights = {name: torch.from_numpy(np.array(values)) for name, values in state["weights"].items()}
         net.module_.load_state_dict(weights)
         net.module_.eval()
-        net.load_history(self.history_, self.n_gradient_evaluations_)
+        net.history = MemberHistory.from_columns(self.history_, self.n_gradient_evaluations_, net.device)
         self.net_ = net
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from flatcausal.exceptions import DataError
 
 
 def hold_out(
-    table: Table, fraction: float, seeds: np.random.SeedSequence, stratify: bool
+    table: Table, fraction: float, seeds: np.random.SeedSequence, stratify: bool, asked_by: str
 ) -> tuple[Table, Table]:
     """Training and validation rows, the same for all members; by class if ``stratify``."""
     seed = np.random.RandomState(np.random.MT19937(seeds))
@@ -23,7 +23,7 @@ def hold_out(
             raise ValueError("it leaves less than two rows to train on")
     except ValueError as error:
         raise DataError(
-            f"early_stopping cannot hold out {fraction:.3g} of {len(rows)} rows ({error}): give more rows, "
+            f"{asked_by} cannot hold out {fraction:.3g} of {len(rows)} rows ({error}): give more rows, "
             f"or another validation_fraction."
         ) from error
     train, valid = (Table(*table[torch.from_numpy(np.sort(part))]) for part in split)

@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from flatcausal.exceptions import FlatCausalError
 from flatcausal.optim import SAM, SGD
+from flatcausal.optim.averaging import EMA, LAWA, SWA, SWAD
 from tests.estimators.fits import classes, classifier, regressor, table
 
 X, Y = table()
@@ -267,6 +268,10 @@ PARAMETERS = {
     "weight_decay": (-0.1, np.nan, np.inf, "some", None),
     "lr_schedule": ("step", 3, ["cosine"], True),
     "clip_norm": (0.0, -1.0, np.nan, np.inf, "short"),
+    "averaging": (
+        *("sma", 3, True, SWA, SAM(), SWA(start=1.0), SWA(freq=0), EMA(decay=1.0), EMA(decay=None)),
+        *(LAWA(k=0), SWAD(freq=0), SWAD(n_converge=1.5), SWAD(n_tolerance=0), SWAD(tolerance_ratio=-1)),
+    ),
     "max_epochs": COUNT,
     "batch_size": (1, *COUNT),
     "virtual_batch_size": (1, *COUNT),
@@ -303,6 +308,10 @@ PARAMETERS = {
         {"low": "a"},
     ),
 }
+NESTED = {
+    "optimizer": ("rho", "base", "momentum"),
+    "averaging": ("start", "freq", "decay", "k", "n_converge", "n_tolerance", "tolerance_ratio"),
+}
 # What a single epoch has no use for.
 FIT_ONLY = ("early_stopping", "validation_fraction", "warm_start", "checkpoint_dir")
 
@@ -320,7 +329,7 @@ def test_parameters_out_of_their_range(kind, name):
     if name not in make().get_params():
         pytest.skip(f"the {kind} has no {name}")
     # Of an object that is wrong, its own parameter is named.
-    message = rf"\b({name}|rho|base|momentum)\b" if name == "optimizer" else rf"\b{name}\b"
+    message = rf"\b({'|'.join((name, *NESTED.get(name, ())))})\b"
     for value in PARAMETERS[name]:
         for method in ("fit",) if name in FIT_ONLY else ("fit", "partial_fit"):
             est = make(**{name: value})
