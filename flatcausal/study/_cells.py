@@ -18,7 +18,7 @@ from flatcausal.exceptions import DesignError
 from flatcausal.study._blocks import Block, Sample, Stream
 from flatcausal.study._budget import Budget
 from flatcausal.study._canonical import content_id
-from flatcausal.study._optimizers import recipe_of
+from flatcausal.study._optimizers import averaging_of, recipe_of
 from flatcausal.study._training import Measures, Network, Training
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Cell:
             lr=self.optimizer["lr"],
             weight_decay=self.training.weight_decay,
             lr_schedule=None if schedule == "constant" else schedule,
+            averaging=averaging_of(self.optimizer),
             max_epochs=self.budget.max_epochs,
             batch_size=self.budget.batch_size,
             virtual_batch_size=self.training.virtual_batch_size,

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from flatcausal import optim
 from flatcausal._validation import check_real
 from flatcausal.exceptions import DesignError, FlatCausalError
+from flatcausal.optim import averaging
 from flatcausal.study._canonical import content_id
 from flatcausal.study._section import check_mapping, check_text, closest, refuse_unknown
 
@@ -33,7 +34,8 @@ def resolve_optimizers(
     Returns
     -------
     dict
-        label -> ``{"name": ..., "lr": ..., <parameter>: ..., "base": {...}}``.
+        label -> ``{"name": ..., "lr": ..., <parameter>: ..., "base": {...}}``, with ``"averaging": {...}`` if
+        it averages its weights.
     """
     if isinstance(given, str):
         raise DesignError(
@@ -67,19 +69,30 @@ def recipe_of(optimizer: Mapping[str, Any]) -> Any:
     parameters = {
         key: recipe_of(value) if isinstance(value, Mapping) else value
         for key, value in optimizer.items()
-        if key not in ("name", "lr")
+        if key not in ("name", "lr", "averaging")
     }
     return optim.get(optimizer["name"]).set_params(**parameters)
 
 
+def averaging_of(optimizer: Mapping[str, Any]) -> Any:
+    """Build the averaging that a complete optimizer describes, if any."""
+    if "averaging" not in optimizer:
+        return None
+    parameters = dict(optimizer["averaging"])
+    return averaging.get(parameters.pop("name")).set_params(**parameters)
+
+
 def _resolve(where: str, label: str, value: object, shared: Mapping[str, Any]) -> dict[str, Any]:
     table = _as_table(where, label, value)
-    lr = table.pop("lr", None)
+    lr, average = table.pop("lr", None), table.pop("averaging", None)
     complete = _complete(where, table, shared)
     recipe = recipe_of(complete)
     rate = recipe.default_lr if lr is None else lr
     complete["lr"] = check_real(f"{where}.lr", rate, low=0.0, open_low=True)
-    _try_to_build(where, recipe, complete["lr"])
+    _try_to_build(where, recipe, lr=complete["lr"])
+    if average is not None:
+        complete["averaging"] = _complete_averaging(f"{where}.averaging", average)
+        _try_to_build(f"{where}.averaging", averaging_of(complete), n_epochs=1)
     _refuse_gradient_free(where, recipe)
     return complete
 
@@ -125,11 +138,30 @@ def _complete(where: str, table: Mapping[str, Any], shared: Mapping[str, Any]) -
         value = table.get(key, default)
         if key in SHARED_DEFAULTS:
             value = _shared_value(f"{where}.{key}", key, table, shared)
-        elif key == "base":
-            base = "sgd" if value is None else value
-            value = _complete(f"{where}.base", _as_table(f"{where}.base", "", base), shared)
+        elif key == "base" or (key == "rest" and value is not None):
+            inner = "sgd" if value is None else value
+            value = _complete(f"{where}.{key}", _as_table(f"{where}.{key}", "", inner), shared)
         complete[key] = _plain(value, default)
     return complete
+
+
+def _complete_averaging(where: str, value: object) -> dict[str, Any]:
+    if isinstance(value, averaging.AveragingRecipe):
+        names = (name for name in averaging.names() if type(averaging.get(name)) is type(value))
+        value = {"name": next(names, type(value).__name__), **value.get_params()}
+    table = {"name": value} if isinstance(value, str) else dict(check_mapping(where, value))
+    name = table.get("name")
+    if name not in averaging.names():
+        raise DesignError(f"{where} must be one of {', '.join(averaging.names())}, got {name!r}.")
+    recipe = averaging.get(str(name))
+    if recipe.needs_validation:
+        raise DesignError(
+            f"{where} = {name!r} holds rows out, and a study trains all optimizers on the same ones; leave "
+            "it out, and fit an estimator with it instead."
+        )
+    defaults = recipe.get_params()
+    refuse_unknown(f"{where} ({name!r})", (key for key in table if key != "name"), defaults)
+    return {"name": name, **{key: _plain(table.get(key, value), value) for key, value in defaults.items()}}
 
 
 def _shared_value(where: str, key: str, table: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
@@ -151,11 +183,11 @@ def _plain(value: Any, default: Any) -> Any:
     return [_plain(entry, None) for entry in value] if isinstance(value, (tuple, list)) else value
 
 
-def _try_to_build(where: str, recipe: Any, lr: float) -> None:
+def _try_to_build(where: str, recipe: Any, **training: Any) -> None:
     from flatcausal.nn import TabNet
 
     try:
-        recipe.build(TabNet(2), lr=lr)  # torch's own layers would draw from the global generator
+        recipe.build(TabNet(2), **training)  # torch's own layers would draw from the global generator
     except (FlatCausalError, TypeError, ValueError) as error:
         raise DesignError(f"{where}: {error}") from error
 

@@ -209,6 +209,10 @@ def test_budgets_that_cannot_be_equal_are_refused():
         ({"optimizers": {"a": 3}}, "optimizers.a must be a name, a recipe or a table"),
         ({"optimizers": []}, "optimizers must name at least one"),
         ({"optimizers": {"a": "sgd", "b": "sgd"}}, "optimizers 'a' and 'b' are the same"),
+        ({"optimizers": {"sgd": {"averaging": "sma"}}}, "optimizers.sgd.averaging must be one of ema"),
+        ({"optimizers": {"sgd": {"averaging": "swad"}}}, "optimizers.sgd.averaging = 'swad' holds rows out"),
+        ({"optimizers": {"sgd": {"averaging": {"name": "ema", "decai": 1}}}}, "did you mean 'decay'"),
+        ({"optimizers": {"sgd": {"averaging": {"name": "ema", "decay": 2}}}}, "averaging: decay must be"),
         ({"optimizers": ["adam", "adamw"]}, "optimizers 'adam' and 'adamw' are the same"),
         (
             {"optimizers": {"momentum": {"nesterov": True}, "nesterov": {}}},
@@ -226,6 +230,26 @@ def test_budgets_that_cannot_be_equal_are_refused():
 def test_mistakes_are_named(values, words):
     with pytest.raises(FlatCausalError, match=words):
         StudyDesign.from_dict(values)
+
+
+def test_an_average_is_part_of_what_is_trained():
+    design = StudyDesign(
+        optimizers={
+            "sgd": {},
+            "swa": {"name": "sgd", "averaging": "swa"},
+            "short": {"name": "sgd", "averaging": optim.averaging.LAWA(k=2)},
+            "foof": {"rest": "adam"},
+        },
+        training={"epochs": 4},
+    )
+    assert "averaging" not in design.optimizers["sgd"]
+    assert design.optimizers["swa"]["averaging"] == {"name": "swa", "start": 0.75, "freq": 1}
+    assert design.optimizers["short"]["averaging"] == {"name": "lawa", "k": 2}
+    assert design.optimizers["foof"]["rest"]["name"] == "adam"
+    assert StudyDesign.from_dict(design.to_dict()).id == design.id
+    estimators = {cell.label: cell.estimator() for cell in design.cells()}
+    assert estimators["sgd"].averaging is None
+    assert repr(estimators["short"].averaging) == "LAWA(k=2)"
 
 
 def test_what_differs_by_the_shared_weight_decay_or_nesterov_is_no_twin():
