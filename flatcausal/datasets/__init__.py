@@ -5,6 +5,7 @@ from __future__ import annotations
 from flatcausal.datasets._edges import read_edges
 from flatcausal.datasets._environments import Environment
 from flatcausal.datasets._roles import FeatureRoles
-from flatcausal.datasets._synthetic import Sample, SyntheticDAGDataset
+from flatcausal.datasets._sampling import Sample
+from flatcausal.datasets._synthetic import SyntheticDAGDataset
 
 __all__ = ["Environment", "FeatureRoles", "Sample", "SyntheticDAGDataset", "read_edges"]

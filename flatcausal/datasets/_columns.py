@@ -36,11 +36,11 @@ class Columns:
         return cls(tuple(names), target_name, order, {names[column]: node for node, column in shown})
 
     def place(self, features: NDArray[np.float64], distractors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Columns of shape (n, n_features) from shown nodes and distractors, each (n, ...)."""
-        X = np.empty((len(features), len(self.order)))
-        X[:, self.order[: features.shape[1]]] = features
-        X[:, self.order[features.shape[1] :]] = distractors
-        return X
+        """Columns of shape (n_features, n) from shown nodes and distractors, each (..., n)."""
+        columns = np.empty((len(self.order), features.shape[1]))
+        columns[self.order[: len(features)]] = features
+        columns[self.order[len(features) :]] = distractors
+        return columns
 
     def graph(self, blueprint: Blueprint) -> nx.DiGraph:
         """Return the true graph on names; distractors are no nodes of it."""

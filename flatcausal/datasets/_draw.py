@@ -1,26 +1,29 @@
-"""Draw a structural model on a graph, with a given share of each node's variance due to its parents."""
+"""Draw a structural model on a graph: one assignment after the other, in causal order."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal._random import child
-from flatcausal.datasets._graphs import Adjacency
-from flatcausal.datasets._mechanisms import MECHANISMS, Mechanism
+from flatcausal.datasets._assignments import Assignment, LocationScale, Unscaled
+from flatcausal.datasets._fit import MAX_DRAWS, Fit, Fitted, no_mechanism
+from flatcausal.datasets._graph_laws import Adjacency
+from flatcausal.datasets._mechanisms import draw_mechanism
 from flatcausal.datasets._noise import NOISE
-from flatcausal.datasets._scm import Assignment, StructuralModel
-from flatcausal.exceptions import GraphError
+from flatcausal.datasets._scm import StructuralModel
+from flatcausal.datasets._uumc import draw_uumc
 
 Array = NDArray[np.float64]
 
-# A parent must move 2 % of the variance; the rest is room for the error of the estimate.
-_MIN_SHARE = 0.025
-_SCREENING_ROWS = 4000
-_MAX_DRAWS = 500
+NOISE_MODES = ("additive", "multiplicative", "heteroscedastic", "functional")
+STANDARDIZATIONS = ("r2", "internal", "uumc", "posthoc")
+
+_CALIBRATION = 20_000
+_MIN_CALIBRATION = 5_000
+_CALIBRATED_VALUES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,16 @@ class ModelLaw:
 
     mechanisms: tuple[str, ...]
     noise: str
+    noise_mode: str
+    standardize: str | None
     r2_range: tuple[float, float]
-    n_calibration: int
+    n_calibration: int | None
+
+    def calibration_rows(self, n_nodes: int) -> int:
+        """Rows to calibrate on: as asked, or what keeps the memory and time of wide models bounded."""
+        if self.n_calibration is not None:
+            return self.n_calibration
+        return min(_CALIBRATION, max(_MIN_CALIBRATION, _CALIBRATED_VALUES // n_nodes))
 
 
 def draw_model(adjacency: Adjacency, law: ModelLaw, sequence: np.random.SeedSequence) -> StructuralModel:
@@ -38,59 +49,51 @@ def draw_model(adjacency: Adjacency, law: ModelLaw, sequence: np.random.SeedSequ
 
     Each node has its own streams, so that its function does not depend on the size of the calibration.
     """
-    n_nodes = len(adjacency)
-    values = np.empty((n_nodes, law.n_calibration))
-    assignments = []
+    if law.standardize == "uumc":
+        return StructuralModel(draw_uumc(adjacency, sequence), law.noise)
+    n_nodes, n_rows = len(adjacency), law.calibration_rows(len(adjacency))
+    values = np.empty((n_nodes, n_rows))
+    raw = np.tile([0.0, 1.0], (n_nodes, 1))  # mean and sd that each node had before it was standardised
+    assignments: list[Assignment] = []
     for node in range(n_nodes):
         parents = tuple(int(parent) for parent in np.flatnonzero(adjacency[:, node]))
+        noise = NOISE[law.noise](np.random.default_rng(child(sequence, node, 1)), (n_rows,))
+        if not parents:
+            assignments.append(LocationScale((), None))
+            values[node] = noise
+            continue
         rng = np.random.default_rng(child(sequence, node, 0))
-        assignment = _draw_assignment(node, parents, values, law, rng) if parents else Assignment((), None)
-        noise = NOISE[law.noise](np.random.default_rng(child(sequence, node, 1)), (law.n_calibration,))
-        values[node] = assignment(values, noise)
+        rho = rng.uniform(*law.r2_range)
+        inputs = values[list(parents)]
+        fit = Fit(
+            parents,
+            inputs,
+            noise,
+            law.noise_mode,
+            rho=rho if law.standardize == "r2" else None,
+            screened=law.standardize in ("r2", "internal"),
+        )
+        scales = raw[list(parents)] if law.standardize == "posthoc" else None
+        assignment, values[node] = _draw_fitted(node, fit, law, scales, rng)
+        if law.standardize in ("internal", "posthoc"):
+            center, scale = raw[node] = values[node].mean(), values[node].std()
+            assignment = assignment.standardised(float(center), float(scale))
+            values[node] = (values[node] - center) / scale
         assignments.append(assignment)
     return StructuralModel(tuple(assignments), law.noise)
 
 
-def _draw_assignment(
-    node: int, parents: tuple[int, ...], values: Array, law: ModelLaw, rng: np.random.Generator
-) -> Assignment:
-    """Draw rho and a mechanism; freeze the mean and sd that give the signal variance rho."""
-    rho = rng.uniform(*law.r2_range)
-    seen = values[list(parents)]
-    required = min(_MIN_SHARE, 0.2 / len(parents))
-    for _ in range(_MAX_DRAWS):
-        mechanism = MECHANISMS[str(rng.choice(law.mechanisms))](len(parents), rng)
-        if smallest_share(mechanism, seen[:, :_SCREENING_ROWS]) >= required:
-            break
-    else:
-        raise GraphError(
-            f"none of {_MAX_DRAWS} mechanisms lets each of a node's {len(parents)} parents move "
-            f"{required:.1%} of its variance (node {node} in causal order); "
-            "draw a sparser graph, for example with a smaller expected_degree."
-        )
-    signal = mechanism(seen)
-    return Assignment(
-        parents=parents,
-        mechanism=mechanism,
-        center=float(signal.mean()),
-        signal_scale=math.sqrt(rho) / float(signal.std()),
-        noise_scale=math.sqrt(1.0 - rho),
-    )
-
-
-def smallest_share(mechanism: Mechanism, parents: Array) -> float:
-    r"""Smallest share of the variance that any one parent moves.
-
-    .. math:: \min_k E[(f(x) - f(x^{(k)}))^2] / (2 \operatorname{Var} f(x))
-
-    where :math:`x^{(k)}` has parent k replaced by an independent copy: the total Sobol index
-    by Jansen's estimator (1999), under the parents' own joint law. Rows are i.i.d., so the
-    row above serves as the copy.
-    """
-    base = mechanism(parents)
-    shares = []
-    for parent in range(len(parents)):
-        copied = parents.copy()
-        copied[parent] = np.roll(parents[parent], 1)
-        shares.append(np.mean((base - mechanism(copied)) ** 2) / 2.0)
-    return float(min(shares) / base.var())
+def _draw_fitted(
+    node: int, fit: Fit, law: ModelLaw, scales: Array | None, rng: np.random.Generator
+) -> Fitted:
+    """Draw mechanisms until one fits."""
+    n_parents = len(fit.parents)
+    n_inputs = n_parents + (law.noise_mode == "functional")
+    for _ in range(MAX_DRAWS):
+        mechanism, link = draw_mechanism(law.mechanisms, n_inputs, rng)
+        if scales is not None:
+            mechanism = Unscaled.of(mechanism, scales, n_inputs)
+        fitted = fit.of(mechanism, link, rng)
+        if fitted is not None:
+            return fitted
+    raise no_mechanism(node, n_parents)

@@ -1,4 +1,4 @@
-"""Directed acyclic graphs as boolean matrices (row -> column) whose index is a causal order."""
+"""Draw a graph that holds a target, as a boolean matrix (row -> column) in causal order."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from flatcausal.datasets._graph_laws import GRAPHS, Adjacency
 from flatcausal.exceptions import GraphError
-
-Adjacency = NDArray[np.bool_]
 
 _MAX_GRAPHS = 1000
 
@@ -38,21 +37,12 @@ class TargetRule:
         return "min_parents={}, min_children={}, min_spouses={}".format(*minima)
 
 
-def erdos_renyi(n_nodes: int, expected_degree: float, rng: np.random.Generator) -> Adjacency:
-    """Each pair of nodes is joined with probability degree / (n - 1), along the order of the index.
-
-    The order comes first, so no graph is ever rejected for a cycle and the law stays Erdős–Rényi.
-    """
-    probability = expected_degree / (n_nodes - 1)
-    return np.triu(rng.random((n_nodes, n_nodes)) < probability, k=1)
-
-
 def draw_graph(
-    n_nodes: int, expected_degree: float, rule: TargetRule, rng: np.random.Generator
+    law: str, n_nodes: int, expected_degree: float, rule: TargetRule, rng: np.random.Generator
 ) -> tuple[Adjacency, int]:
     """Draw graphs until one holds a node that may be the target; return both."""
     for _ in range(_MAX_GRAPHS):
-        adjacency = erdos_renyi(n_nodes, expected_degree, rng)
+        adjacency = GRAPHS[law].draw(n_nodes, expected_degree, rng)
         candidates = rule.candidates(adjacency)
         if candidates.size:
             return adjacency, int(rng.choice(candidates))

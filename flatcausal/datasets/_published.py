@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal._random import child
+from flatcausal.datasets._assignments import LocationScale
 from flatcausal.datasets._blueprint import DISTRACTORS, GRAPH, MODEL, Blueprint
 from flatcausal.datasets._distractors import Published
-from flatcausal.datasets._graphs import Adjacency
+from flatcausal.datasets._graph_laws import Adjacency
 from flatcausal.datasets._mechanisms import Mechanism
-from flatcausal.datasets._scm import Assignment, StructuralModel
+from flatcausal.datasets._scm import StructuralModel
 from flatcausal.exceptions import GraphError
 
 Array = NDArray[np.float64]
@@ -168,10 +169,10 @@ def _draw_function(n_parents: int, rng: np.random.Generator) -> Mechanism:
     return Elementwise(name)
 
 
-def _draw_assignment(parents: NDArray[np.intp], rng: np.random.Generator) -> Assignment:
+def _draw_assignment(parents: NDArray[np.intp], rng: np.random.Generator) -> LocationScale:
     if not parents.size:
-        return Assignment((), None, noise_scale=_ROOT_NOISE)
-    return Assignment(tuple(map(int, parents)), _draw_function(len(parents), rng), noise_scale=0.0)
+        return LocationScale((), None, noise_scale=_ROOT_NOISE)
+    return LocationScale(tuple(map(int, parents)), _draw_function(len(parents), rng), noise_scale=0.0)
 
 
 def _draw_model(adjacency: Adjacency, target: int, rng: np.random.Generator) -> StructuralModel:
@@ -188,7 +189,9 @@ def _draw_model(adjacency: Adjacency, target: int, rng: np.random.Generator) -> 
             assignments[node] = _draw_assignment(parents[node], rng)
         drawn = assignments[target].mechanism
         assert drawn is not None  # every root that has children points to the sink
-        assignments[target] = Assignment(tuple(map(int, parents[target])), Positive(drawn), noise_scale=0.0)
+        assignments[target] = LocationScale(
+            tuple(map(int, parents[target])), Positive(drawn), noise_scale=0.0
+        )
         if _BALANCE[0] <= _positive_share(assignments, above, rng) <= _BALANCE[1]:
             return StructuralModel(tuple(assignments), "normal")
     raise GraphError(
@@ -197,10 +200,10 @@ def _draw_model(adjacency: Adjacency, target: int, rng: np.random.Generator) -> 
     )
 
 
-def _positive_share(assignments: list[Assignment], above: list[int], rng: np.random.Generator) -> float:
+def _positive_share(assignments: list[LocationScale], above: list[int], rng: np.random.Generator) -> float:
     values = np.zeros((len(assignments), _BALANCE_ROWS))
     for node in above:
         assignment = assignments[node]
         noise = rng.standard_normal(_BALANCE_ROWS) if not assignment.parents else np.zeros(_BALANCE_ROWS)
-        values[node] = assignment(values, noise)
+        values[node] = assignment(values[list(assignment.parents)], noise)
     return float(values[above[-1]].mean())

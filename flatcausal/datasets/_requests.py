@@ -20,8 +20,7 @@ def intervenable(kind: str, columns: Columns, model: StructuralModel) -> list[st
     return [
         name
         for name in columns.feature_names
-        if name in columns.node_of
-        and (kind == "do" or model.assignments[columns.node_of[name]].noise_scale > 0)
+        if name in columns.node_of and (kind == "do" or model.assignments[columns.node_of[name]].has_noise)
     ]
 
 

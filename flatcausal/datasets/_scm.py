@@ -8,28 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flatcausal.datasets._mechanisms import Mechanism
+from flatcausal.datasets._assignments import Assignment
 from flatcausal.datasets._noise import NOISE
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    r"""One node's equation :math:`x = a\,(f(x_{pa}) - \mu) + s\,u`; a root has no mechanism."""
-
-    parents: tuple[int, ...]
-    mechanism: Mechanism | None
-    center: float = 0.0
-    signal_scale: float = 1.0
-    noise_scale: float = 1.0
-
-    def __call__(self, values: Array, noise: Array) -> Array:
-        """Value of the node, from all nodes' values (n_nodes, n) and its own noise (n,)."""
-        if self.mechanism is None:
-            return self.noise_scale * noise
-        signal = self.mechanism(values[list(self.parents)])
-        return self.signal_scale * (signal - self.center) + self.noise_scale * noise
 
 
 @dataclass(frozen=True)
@@ -59,6 +41,14 @@ class StructuralModel:
         """Number of nodes, the target included."""
         return len(self.assignments)
 
+    @property
+    def adjacency(self) -> NDArray[np.bool_]:
+        """Matrix of the graph, row -> column, in causal order."""
+        matrix = np.zeros((self.n_nodes, self.n_nodes), dtype=bool)
+        for node, assignment in enumerate(self.assignments):
+            matrix[list(assignment.parents), node] = True
+        return matrix
+
     def draw_noise(self, n: int, rng: np.random.Generator) -> Array:
         """Noise of all nodes, shape (n_nodes, n)."""
         return NOISE[self.noise](rng, (self.n_nodes, n))
@@ -79,5 +69,5 @@ class StructuralModel:
                 u = intervention.scale[node] * u
             if node in intervention.shift:
                 u = u + intervention.shift[node]
-            values[node] = assignment(values, u)
+            values[node] = assignment(values[list(assignment.parents)], u)
         return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,31 +23,25 @@ _NOISE, _DISTRACTORS, _ENVIRONMENT = range(3)
 BlockIntervention = Callable[[int, np.random.SeedSequence], Intervention]
 
 
-def fill_blocks(
-    nodes: Array,
-    distractors: Array,
-    blueprint: Blueprint,
-    intervene: BlockIntervention,
-    sequence: np.random.SeedSequence,
-) -> None:
-    """Write rows into ``nodes`` (n, n_nodes) and ``distractors`` (n, n_distractors).
+def draw_blocks(
+    n: int, blueprint: Blueprint, intervene: BlockIntervention, sequence: np.random.SeedSequence
+) -> Iterator[tuple[slice, Array, Array]]:
+    """Yield rows, nodes (n_nodes, BLOCK_ROWS) and distractors (n_distractors, BLOCK_ROWS) of each block.
 
     Every block is computed at full size, even where fewer rows are wanted: a matrix product of
     another size may round differently, and ``sample(n)`` is to be the beginning of ``sample(m)``.
     """
-    n = len(nodes)
     for start in range(0, n, BLOCK_ROWS):
         stream = child(sequence, start // BLOCK_ROWS)
         noise = blueprint.model.draw_noise(BLOCK_ROWS, np.random.default_rng(child(stream, _NOISE)))
         intervention = intervene(start, child(stream, _ENVIRONMENT))
         values = blueprint.model.evaluate(noise, intervention)
-        rows = slice(start, min(start + BLOCK_ROWS, n))
-        wanted = rows.stop - start
-        nodes[rows] = values[:, :wanted].T
+        distractors = np.empty((0, BLOCK_ROWS))
         if len(blueprint.distractors):
             undisturbed = blueprint.model.evaluate(noise, NOTHING) if intervention else values
             rng = np.random.default_rng(child(stream, _DISTRACTORS))
-            distractors[rows] = blueprint.distractors.draw(undisturbed, rng)[:, :wanted].T
+            distractors = blueprint.distractors.draw(undisturbed, rng)
+        yield slice(start, min(start + BLOCK_ROWS, n)), values, distractors
 
 
 def block_intervention(

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 import networkx as nx
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from flatcausal._random import RandomState, child, seed_sequence
-from flatcausal._validation import check_choice, check_integer, check_real
-from flatcausal.datasets._blueprint import COLUMNS, ENVIRONMENTS, SAMPLES, Blueprint, check_parameters
+from flatcausal._validation import check_boolean
+from flatcausal.datasets._blueprint import COLUMNS, Blueprint, check_parameters
 from flatcausal.datasets._columns import Columns
-from flatcausal.datasets._environments import KINDS, Environment, draw_environment
 from flatcausal.datasets._presets import FIXED, check_preset
 from flatcausal.datasets._published import draw_published
-from flatcausal.datasets._requests import check_do, check_environment, intervenable
 from flatcausal.datasets._roles import FeatureRoles
-from flatcausal.datasets._stream import block_intervention, fill_blocks
-from flatcausal.exceptions import ParameterTypeError
-from flatcausal.metrics import TRUTHS, CausalScorer, aligned_importances, causal_recovery_report
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Array = NDArray[np.float64]
-
-_SCORER_METRICS = ("ap_lift", "auroc", "causal_mass")
+from flatcausal.datasets._sampling import Sampling
+from flatcausal.datasets._truth import Truth
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Rows of a dataset.
-
-    Parameters
-    ----------
-    X : ndarray of float64 or DataFrame, shape (n, n_features)
-        The features, distractors included.
-    y : ndarray of float64 or Series, shape (n,)
-        The target.
-    """
-
-    X: Array | pd.DataFrame
-    y: Array | pd.Series
-
-
-class SyntheticDAGDataset:
+class SyntheticDAGDataset(Sampling, Truth):
     r"""A random structural causal model with a target, its true graph, and distractor columns.
 
     Everything is drawn at construction and then frozen: samples, interventions and environments
@@ -58,8 +31,9 @@ class SyntheticDAGDataset:
 
         x_j = \sqrt{\rho_j}\, \frac{f_j(x_{pa(j)}) - E f_j}{\operatorname{sd} f_j} + \sqrt{1 - \rho_j}\, u_j
 
-    so that neither variances nor R² betray the causal order (Reisach et al. 2021, 2023). Mean and
-    sd are estimated once, on ``n_calibration`` rows. Every node has noise :math:`u_j` of its own.
+    so that variances do not betray the causal order (Reisach et al. 2021). R² does not rise along it as in
+    raw models (Reisach et al. 2023), but falls: :meth:`sortability` tells how far. Every node has noise
+    :math:`u_j` of its own. ``noise_mode`` changes how it enters, ``standardize`` how a node is scaled.
 
     Parameters
     ----------
@@ -68,19 +42,40 @@ class SyntheticDAGDataset:
     n_distractors : int, default=10
         Columns that are independent of everything; there are n_nodes - 1 + n_distractors features.
     expected_degree : float, default=3.0
-        Expected number of edges at a node, incoming and outgoing.
-    graph : {"er"}, default="er"
-        Law of the graph: Erdős–Rényi, drawn along a random order of the nodes.
-    adjacency : networkx.DiGraph or array-like of shape (n_nodes, n_nodes), default=None
-        Your own graph, row -> column; any non-zero entry is an edge, and mechanisms are drawn.
-        A DiGraph's node names become the feature names.
-    mechanisms : sequence of {"linear", "mlp"}, default=("linear", "mlp")
-        Families that each node's function is drawn from. A draw is repeated until each parent moves
-        at least 2 % of the function's variance (a tenth of an equal share where there are very many parents).
-    noise : {"normal", "laplace", "uniform"}, default="normal"
-        Law of the noise, always with mean 0 and variance 1.
+        Expected number of edges at a node, incoming and outgoing. Every law of ``graph`` meets it exactly,
+        but for the graphs that the three minima below rule out.
+    graph : {"er", "scale_free_in", "scale_free_out", "small_world", "layered", "bipartite"}, default="er"
+        Law of the graph. All are drawn along an order of the nodes, so that no cycle can arise. Erdős–Rényi;
+        preferential attachment whose hubs have many parents (``_in``) or many children (``_out``); a ring
+        lattice with a tenth of its edges rewired, along a random order; about sqrt(n_nodes) equal layers
+        with edges from any layer to any later one; two layers. A node of a bipartite graph has
+        parents or children, never both: pass ``min_children=0`` or ``min_parents=0``.
+    adjacency : networkx.DiGraph, array-like of shape (n_nodes, n_nodes) or list of pairs of str, default=None
+        Your own graph, row -> column, or cause and effect; any non-zero entry is an edge, and mechanisms
+        are drawn. Names of nodes become the feature names.
+    mechanisms : sequence of str, default=("linear", "mlp")
+        Families that each node's function is drawn from: ``"linear"``; ``"mlp"``, one hidden layer;
+        ``"rff"``, a smooth draw from a Gaussian process; ``"polynomial"``, cubic and bounded; ``"tree"``,
+        piecewise constant; ``"mixture"``, a sum of functions of one parent each, of any family so far;
+        ``"post_nonlinear"``, a tanh, asinh or cube root of such a function plus noise. A draw is repeated
+        until each parent moves at least 2 % of the variance that parents explain (a tenth of an equal share
+        where there are very many parents); not on the raw scale of ``standardize=None`` and ``"posthoc"``.
+    noise : {"normal", "laplace", "uniform", "t", "gumbel", "mixture"}, default="normal"
+        Law of the noise u, always with mean 0 and variance 1; t has 5 degrees of freedom, the
+        mixture two normals around ±0.9.
+    noise_mode : {"additive", "multiplicative", "heteroscedastic", "functional"}, default="additive"
+        What the noise does: f + u; f (1 + u); f + h u with a random h > 0 of the parents; f(parents, u), a
+        function that mixes both. Signal and noise are weighted so that parents explain the share
+        :math:`\rho_j = \operatorname{Var}(E[x_j | x_{pa(j)}])` in each.
     r2_range : tuple of (float, float), default=(0.3, 0.9)
-        Range of the share of variance that parents explain, within (0, 1).
+        Range of the share of variance that parents explain, within (0, 1); for ``standardize="r2"``.
+    standardize : {"r2", "internal", "uumc", "posthoc", None}, default="r2"
+        ``"r2"``: variance 1 and the share above. ``"internal"``: f plus noise of variance 1, standardised
+        before a node's children see it (iSCM, Ormaniec et al. 2025), by a mean and sd frozen at construction.
+        ``"uumc"``: linear functions drawn uniformly with unit variances (Herman et al. 2025), exactly,
+        without calibration. None: the raw model, f plus noise of variance 1. ``"posthoc"``: the same,
+        standardised only when shown. In the last two, variances or R² betray the causal order; see
+        :meth:`sortability`.
     target : "auto" or node of ``adjacency``, default="auto"
         The node to predict; drawn among the nodes that satisfy the three minima, or named
         (by its index, if adjacency is a matrix), in which case they do not apply.
@@ -92,8 +87,10 @@ class SyntheticDAGDataset:
         from another row, so that they are independent within a row and a row does not depend on n.
     shuffle_columns : bool, default=True
         Shuffle the columns. Otherwise they stand in causal order, distractors last.
-    n_calibration : int, default=20000
-        Rows from which the scaling is estimated.
+    n_calibration : int, default=None
+        Rows from which means and sds are estimated, once, at construction. A node's sd is then off by about
+        1 / sqrt(2 n_calibration). None: 20000 rows (0.5 %) up to 200 nodes, then 4000000 / n_nodes, at least
+        5000 (1 %).
     random_state : int, SeedSequence, Generator, RandomState or None, default=None
         Seed of the model and of the samples that are drawn without a seed of their own.
 
@@ -121,7 +118,8 @@ class SyntheticDAGDataset:
 
     References
     ----------
-    Reisach, Seiler and Weichwald (2021), arXiv:2102.13647; Reisach et al. (2023), arXiv:2303.18211.
+    Reisach, Seiler and Weichwald (2021), arXiv:2102.13647; Reisach et al. (2023), arXiv:2303.18211;
+    Ormaniec et al. (2025), arXiv:2406.11601; Herman et al. (2025), arXiv:2503.17037.
 
     Examples
     --------
@@ -141,17 +139,19 @@ class SyntheticDAGDataset:
         *,
         expected_degree: float = 3.0,
         graph: str = "er",
-        adjacency: nx.DiGraph | ArrayLike | None = None,
-        mechanisms: tuple[str, ...] = ("linear", "mlp"),
+        adjacency: nx.DiGraph | ArrayLike | Sequence[tuple[str, str]] | None = None,
+        mechanisms: str | Sequence[str] = ("linear", "mlp"),
         noise: str = "normal",
+        noise_mode: str = "additive",
         r2_range: tuple[float, float] = (0.3, 0.9),
+        standardize: str | None = "r2",
         target: str | int = "auto",
         min_parents: int = 1,
         min_children: int = 1,
         min_spouses: int = 0,
         distractors: str = "shadow",
         shuffle_columns: bool = True,
-        n_calibration: int = 20_000,
+        n_calibration: int | None = None,
         random_state: RandomState = None,
     ) -> None:
         law = check_parameters(
@@ -162,7 +162,9 @@ class SyntheticDAGDataset:
             adjacency=adjacency,
             mechanisms=mechanisms,
             noise=noise,
+            noise_mode=noise_mode,
             r2_range=r2_range,
+            standardize=standardize,
             target=target,
             min_parents=min_parents,
             min_children=min_children,
@@ -170,10 +172,9 @@ class SyntheticDAGDataset:
             distractors=distractors,
             n_calibration=n_calibration,
         )
-        if not isinstance(shuffle_columns, (bool, np.bool_)):
-            raise ParameterTypeError(f"shuffle_columns must be True or False, got {shuffle_columns!r}.")
+        shuffle = check_boolean("shuffle_columns", shuffle_columns)
         root = seed_sequence(random_state)
-        self._assemble(law.draw(root), root, shuffle=bool(shuffle_columns))
+        self._assemble(law.draw(root), root, shuffle=shuffle)
 
     @classmethod
     def preset(cls, name: str, *, random_state: RandomState = None, **overrides: int) -> Self:
@@ -233,207 +234,8 @@ class SyntheticDAGDataset:
         self.adjacency_ = self._columns.adjacency(self.graph_)
         self.roles_ = FeatureRoles.from_graph(self.graph_, self.target_name_, self.feature_names_)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        return_X_y: bool = False,
-        as_frame: bool = False,
-        do: Mapping[str, ArrayLike] | None = None,
-        env: Environment | None = None,
-        random_state: RandomState = None,
-    ) -> Any:
-        """Draw rows.
-
-        With an equal ``random_state``, ``sample(n)`` is the beginning of ``sample(m)`` for n < m, and an
-        intervention leaves every column that is not downstream of it bitwise unchanged.
-
-        Parameters
-        ----------
-        n : int
-            Number of rows, at least 1.
-        return_X_y : bool, default=False
-            Return the tuple ``(X, y)``.
-        as_frame : bool, default=False
-            Return a pandas DataFrame and Series with names.
-        do : dict of str to float or array-like of shape (n,), default=None
-            Features to hold at a value, cut off from their causes.
-        env : Environment, default=None
-            An environment from :meth:`environments`; ``do`` wins where both name a feature.
-        random_state : int, SeedSequence, Generator, RandomState or None, default=None
-            Seed of the rows. None draws further rows at each call, all determined by the dataset's own seed.
-
-        Returns
-        -------
-        Sample or tuple
-            X of shape (n, n_features) and y of shape (n,), float64.
-
-        Raises
-        ------
-        ParameterError
-            If n < 1, or an intervention names the target or an unknown feature.
-        DataError
-            If a value of ``do`` is not finite or has another length than n.
-
-        Examples
-        --------
-        >>> from flatcausal.datasets import SyntheticDAGDataset
-        >>> ds = SyntheticDAGDataset(n_nodes=5, n_distractors=1, random_state=0)
-        >>> bool((ds.sample(100, do={"x2": 3.0}).X[:, 2] == 3.0).all())
-        True
-        """
-        n = check_integer("n", n, low=1)
-        held = check_do(do, n, self._columns)
-        check_environment(env, self._columns, self._blueprint.model)
-        if random_state is None:
-            sequence = child(self._root, SAMPLES, self._n_samples_drawn)
-            self._n_samples_drawn += 1
-        else:
-            sequence = child(seed_sequence(random_state), SAMPLES)
-        X, y = self._draw_rows(n, held, env, sequence)
-        if as_frame:
-            X, y = _as_frame(X, y, self.feature_names_, self.target_name_)
-        return (X, y) if return_X_y else Sample(X, y)
-
-    def _draw_rows(
-        self,
-        n: int,
-        held: dict[str, float | Array],
-        env: Environment | None,
-        sequence: np.random.SeedSequence,
-    ) -> tuple[Array, Array]:
-        node_of = self._columns.node_of
-        on_nodes = {node_of[name]: value for name, value in held.items() if name in node_of}
-        nodes = np.empty((n, self._blueprint.model.n_nodes))
-        distractors = np.empty((n, len(self._blueprint.distractors)))
-        intervene = block_intervention(on_nodes, env, node_of)
-        fill_blocks(nodes, distractors, self._blueprint, intervene, sequence)
-        X = self._columns.place(nodes[:, self._blueprint.features], distractors)
-        for name in held.keys() - node_of.keys():
-            X[:, self.feature_names_.index(name)] = held[name]
-        return X, nodes[:, self._blueprint.target].copy()
-
-    def environments(
-        self,
-        k: int,
-        *,
-        kind: str = "do",
-        fraction: float = 0.25,
-        strength: float = 2.0,
-        random_state: RandomState = None,
-    ) -> list[Environment]:
-        """Draw environments: interventions on random features, never on the target or its noise.
-
-        Parameters
-        ----------
-        k : int
-            How many, at least 1.
-        kind : {"do", "shift", "scale"}, default="do"
-            ``do``: features become draws from N(±strength, 1.5²); ``shift``: their noise moves by
-            ±strength of its standard deviations; ``scale``: their noise is multiplied by strength.
-        fraction : float, default=0.25
-            Share of the graph's features that each environment concerns, in (0, 1]; at least one feature. For
-            ``shift`` and ``scale``, of those that have noise.
-        strength : float, default=2.0
-            How far to go, at least 0.
-        random_state : int, SeedSequence, Generator, RandomState or None, default=None
-            Seed. None draws further environments at each call, determined by the dataset's own seed.
-
-        Returns
-        -------
-        list of Environment
-            To be passed as ``sample(env=...)``.
-
-        Raises
-        ------
-        ParameterError
-            If a parameter is out of its range.
-
-        Examples
-        --------
-        >>> from flatcausal.datasets import SyntheticDAGDataset
-        >>> ds = SyntheticDAGDataset(n_nodes=9, n_distractors=1, random_state=0)
-        >>> [len(env.features) for env in ds.environments(3, kind="shift")]
-        [2, 2, 2]
-        """
-        k = check_integer("k", k, low=1)
-        kind = check_choice("kind", kind, KINDS)
-        fraction = check_real("fraction", fraction, low=0.0, high=1.0, open_low=True)
-        strength = check_real("strength", strength, low=0.0)
-        if random_state is None:
-            sequence = child(self._root, ENVIRONMENTS, self._n_environments_drawn)
-            self._n_environments_drawn += 1
-        else:
-            sequence = child(seed_sequence(random_state), ENVIRONMENTS)
-        names = intervenable(kind, self._columns, self._blueprint.model)
-        return [
-            draw_environment(kind, names, fraction, strength, np.random.default_rng(child(sequence, index)))
-            for index in range(k)
-        ]
-
-    def scorers(self) -> dict[str, str | CausalScorer]:
-        """Scorers for a multi-metric search: ``"r2"`` and oracle scores against three truths.
-
-        Returns
-        -------
-        dict
-            ``"r2"`` and ``{metric}_{truth}`` for ``ap_lift``, ``auroc``, ``causal_mass`` and
-            ``parents``, ``ancestors``, ``markov_blanket``. The latter need the true graph: pass
-            ``refit="r2"``.
-
-        Examples
-        --------
-        >>> from flatcausal.datasets import SyntheticDAGDataset
-        >>> list(SyntheticDAGDataset(n_nodes=5, random_state=0).scorers())[:3]
-        ['r2', 'ap_lift_parents', 'auroc_parents']
-        """
-        oracle = {
-            f"{metric}_{truth}": CausalScorer(self.roles_, metric, truth)
-            for truth in TRUTHS
-            for metric in _SCORER_METRICS
-        }
-        return {"r2": "r2", **oracle}
-
-    def report(self, estimator: Any) -> dict[str, float]:
-        """Score the importances of a fitted estimator against the three truths.
-
-        Parameters
-        ----------
-        estimator : estimator or array-like of float, shape (n_features,)
-            A fitted estimator or pipeline with ``causal_importances_`` or ``feature_importances_``, aligned
-            by name if it was fitted on names; or importances in column order.
-
-        Returns
-        -------
-        dict of str to float
-            See :func:`flatcausal.metrics.causal_recovery_report`.
-
-        Raises
-        ------
-        FeatureAlignmentError
-            If the features differ.
-
-        Examples
-        --------
-        >>> from flatcausal.datasets import SyntheticDAGDataset
-        >>> ds = SyntheticDAGDataset(n_nodes=5, random_state=0)
-        >>> ds.report(ds.roles_.mask("parents"))["ap_lift_parents"]
-        1.0
-        """
-        if hasattr(estimator, "fit"):
-            importances = aligned_importances(estimator, self.feature_names_)
-        else:
-            importances = estimator
-        return causal_recovery_report(importances, self.roles_)
-
     def __repr__(self) -> str:
         return (
             f"<SyntheticDAGDataset: {len(self.graph_)} nodes, {self.graph_.number_of_edges()} edges, "
             f"{len(self._blueprint.distractors)} distractors, target {self.target_name_!r}>"
         )
-
-
-def _as_frame(X: Array, y: Array, names: list[str], target: str) -> tuple[pd.DataFrame, pd.Series]:
-    import pandas as pd  # pandas takes a while to load, and arrays do not need it
-
-    return pd.DataFrame(X, columns=pd.Index(names)), pd.Series(y, name=target)

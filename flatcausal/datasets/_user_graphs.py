@@ -1,4 +1,4 @@
-"""A user's graph, as a networkx DiGraph or an adjacency matrix, brought into a causal order."""
+"""A user's graph, as a networkx DiGraph, an adjacency matrix or a list of edges, in a causal order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from flatcausal.datasets._graphs import Adjacency, TargetRule, check_acyclic
+from flatcausal.datasets._graph_laws import Adjacency
+from flatcausal.datasets._graphs import TargetRule, check_acyclic
 from flatcausal.exceptions import GraphError, ParameterError, ParameterTypeError
 
 
 def ordered_graph(adjacency: object) -> tuple[Adjacency, list[Any], bool]:
     """Return the matrix in a causal order, the user's label of each node, and whether labels are names."""
+    if _is_edge_list(adjacency):
+        adjacency = _graph_of_edges(adjacency)
     named = isinstance(adjacency, nx.DiGraph)
     graph = _check_names(adjacency) if named else _graph_of_matrix(adjacency)
     check_acyclic(graph)
@@ -54,12 +57,30 @@ def _check_names(graph: nx.DiGraph) -> nx.DiGraph:
     return graph
 
 
+def _is_edge_list(adjacency: Any) -> bool:
+    """Names tell a list of edges from the rows of a matrix."""
+    return isinstance(adjacency, (list, tuple)) and any(
+        isinstance(entry, (list, tuple)) and any(isinstance(name, str) for name in entry)
+        for entry in adjacency
+    )
+
+
+def _graph_of_edges(edges: Any) -> nx.DiGraph:
+    for edge in edges:
+        pair = isinstance(edge, (list, tuple)) and len(edge) == 2
+        if not pair or not all(isinstance(name, str) for name in edge):
+            raise ParameterTypeError(
+                f"adjacency as a list of edges must hold pairs of names (cause, effect), got {edge!r}."
+            )
+    return nx.DiGraph([tuple(edge) for edge in edges])
+
+
 def _graph_of_matrix(adjacency: object) -> nx.DiGraph:
     try:
         matrix = np.asarray(adjacency, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterTypeError(
-            "adjacency must be a networkx DiGraph or a square matrix of numbers, "
+            "adjacency must be a networkx DiGraph, a square matrix of numbers or a list of edges, "
             f"got {type(adjacency).__name__}."
         ) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:

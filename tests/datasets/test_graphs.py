@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flatcausal.datasets import SyntheticDAGDataset
-from flatcausal.datasets._graphs import TargetRule, draw_graph, erdos_renyi
+from flatcausal.datasets._graph_laws import erdos_renyi
+from flatcausal.datasets._graphs import TargetRule, draw_graph
 
 
 def _small(**parameters):
@@ -101,7 +102,7 @@ def test_candidates_are_exactly_the_nodes_that_fit():
 
 def test_every_candidate_may_become_the_target():
     rng = np.random.default_rng(0)
-    targets = [draw_graph(6, 3.0, TargetRule(0, 0, 0), rng)[1] for _ in range(300)]
+    targets = [draw_graph("er", 6, 3.0, TargetRule(0, 0, 0), rng)[1] for _ in range(300)]
     assert set(targets) == set(range(6))
 
 
@@ -125,3 +126,19 @@ def test_a_users_matrix_points_from_row_to_column():
     assert sorted(ds.roles_.role.values()) == ["ancestor", "child", "parent"]
     auto = SyntheticDAGDataset(adjacency=matrix, random_state=0, min_parents=1, min_children=1)
     assert len(auto.roles_.parents) == len(auto.roles_.children) == 1
+
+
+def test_a_users_edges_are_a_graph_of_names():
+    edges = [("bmi", "sugar"), ["age", "bmi"], ("bmi", "sugar"), ("sugar", "eye")]
+    ds = SyntheticDAGDataset(adjacency=edges, target="sugar", n_distractors=1, random_state=0)
+    graph = SyntheticDAGDataset(
+        adjacency=nx.DiGraph(map(tuple, edges)), target="sugar", n_distractors=1, random_state=0
+    )
+    assert set(ds.graph_.edges) == {("bmi", "sugar"), ("age", "bmi"), ("sugar", "eye")}
+    assert ds.roles_ == graph.roles_
+    np.testing.assert_array_equal(ds.sample(9).X, graph.sample(9).X)
+
+
+def test_a_two_by_two_list_of_numbers_is_a_matrix():
+    ds = SyntheticDAGDataset(adjacency=[[0, 1], [0, 0]], target=1, n_distractors=0, random_state=0)
+    assert ds.roles_.role == {"x0": "parent"}

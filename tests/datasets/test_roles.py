@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flatcausal.datasets import FeatureRoles
-from flatcausal.datasets._graphs import erdos_renyi
+from flatcausal.datasets._graph_laws import erdos_renyi
 from tests.reference import roles as twin
 
 PRIORITY = ["parents", "ancestors", "children", "descendants", "spouses", "siblings", "irrelevant"]

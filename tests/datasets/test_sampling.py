@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import pickle
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 
 from flatcausal.datasets import Sample, SyntheticDAGDataset
 from flatcausal.datasets._distractors import FAMILIES
+from flatcausal.datasets._graph_laws import GRAPHS
+from flatcausal.datasets._mechanisms import MECHANISMS
+from flatcausal.datasets._noise import NOISE
 
 BLOCK = 1024
 
@@ -63,6 +67,52 @@ def test_one_seed_gives_one_dataset_and_one_script():
         np.testing.assert_array_equal(left.X, right.X)
         np.testing.assert_array_equal(left.y, right.y)
     assert not np.isin(a[0].y, a[1].y).any()  # two calls, different rows
+
+
+OPTIONS = [
+    *({"graph": law, "min_children": 0} for law in GRAPHS if law != "er"),
+    *({"mechanisms": family} for family in MECHANISMS),
+    *({"noise": kind} for kind in NOISE),
+    *({"noise_mode": mode} for mode in ("multiplicative", "heteroscedastic", "functional")),
+    *({"standardize": how} for how in ("internal", "posthoc", None)),
+    {"standardize": "uumc", "mechanisms": "linear"},
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_every_option_is_a_seeded_stream(option):
+    def build(n_distractors=2, **more):
+        return SyntheticDAGDataset(9, n_distractors, n_calibration=1000, random_state=7, **option, **more)
+
+    ds, again = build(), build()
+    long = ds.sample(BLOCK + 9, random_state=3)
+    np.testing.assert_array_equal(again.sample(BLOCK + 9, random_state=3).X, long.X)
+    np.testing.assert_array_equal(again.sample(40, random_state=3).X, long.X[:40])
+    np.testing.assert_array_equal(
+        build(0, shuffle_columns=False).sample(9, random_state=3).X,
+        build(5, shuffle_columns=False).sample(9, random_state=3).X[:, :8],
+    )
+    name = next(f for f in ds.feature_names_ if f in ds.graph_)
+    forced = ds.sample(40, do={name: 1.5}, random_state=3)
+    downstream = nx.descendants(ds.graph_, name) | {name}
+    for column, feature in enumerate(ds.feature_names_):
+        assert np.array_equal(forced.X[:, column], long.X[:40, column]) == (feature not in downstream)
+    copied = pickle.loads(pickle.dumps(ds))
+    np.testing.assert_array_equal(copied.sample(9).X, ds.sample(9).X)
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if "graph" not in o], ids=str)
+def test_how_nodes_are_computed_does_not_move_the_graph(option):
+    usual = SyntheticDAGDataset(9, 2, n_calibration=1000, random_state=7)
+    other = SyntheticDAGDataset(9, 2, n_calibration=1000, random_state=7, **option)
+    np.testing.assert_array_equal(usual.adjacency_, other.adjacency_)
+    roots = [
+        name for name in usual.feature_names_ if name in usual.graph_ and not usual.graph_.in_degree(name)
+    ]
+    columns = [usual.feature_names_.index(name) for name in roots]
+    if "noise" not in option:
+        a, b = (ds.sample(9, random_state=3).X[:, columns] for ds in (usual, other))
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_model_does_not_depend_on_what_was_sampled():
