@@ -1,56 +1,16 @@
-"""Sharpness that survives a rescaling of the weights."""
+"""Sharpness: how far the loss rises around a model's weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from flatcausal._members import member_generators, member_normal, member_norms, per_member
-from flatcausal._random import RandomState, seed_sequence
-from flatcausal._threads import pinned_threads
 from flatcausal._validation import check_choice, check_integer, check_real
+from flatcausal.flatness._kinds import KINDS, Kind, Search
 from flatcausal.flatness._problem import Problem
-
-ETA = 0.01  # keeps weights at zero movable (Kwon et al., 2021)
-
-
-@dataclass(frozen=True)
-class SharpnessResult:
-    """A sharpness of each member, and what it must be read with.
-
-    Attributes
-    ----------
-    kind : str
-        Which measure.
-    rho : float
-        Its radius.
-    value : ndarray of shape (K,)
-        Rise of the loss; NaN for a member whose loss is not finite.
-    standard_error : ndarray of shape (K,)
-        Of the Monte Carlo mean; 0 for a measure without chance.
-    loss, gradient_norm, weight_norm : ndarray of shape (K,)
-        At the weights themselves. Far from a minimum, or at unequal losses, values do not compare.
-    n_rows : int
-        Rows measured on.
-    mode, dtype : str
-        How BatchNorm normalised, and the precision.
-    """
-
-    kind: str
-    rho: float
-    value: np.ndarray
-    standard_error: np.ndarray
-    loss: np.ndarray
-    gradient_norm: np.ndarray
-    weight_norm: np.ndarray
-    n_rows: int
-    mode: str = "eval"
-    dtype: str = "float64"
+from flatcausal.flatness._protocol import Protocol, measuring
+from flatcausal.flatness._result import FlatnessResult, Found, record
 
 
 def sharpness(
@@ -60,28 +20,45 @@ def sharpness(
     kind: str = "adaptive",
     *,
     rho: float | None = None,
+    m: int | None = None,
     n_draws: int = 50,
-    loss: Callable[[Any, Tensor], Tensor] | None = None,
-    n_threads: int = 1,
-    random_state: RandomState = None,
-) -> SharpnessResult:
-    r"""Measure how fast the loss rises around a model's weights.
+    n_steps: int = 20,
+    n_restarts: int = 3,
+    n_directions: int | None = None,
+    **protocol: Unpack[Protocol],
+) -> FlatnessResult:
+    r"""Measure how far the loss rises around a model's weights.
 
-    * ``"adaptive"``: one adaptive step uphill (Kwon et al., ASAM, 2021),
+    Write :math:`w` for the weights, :math:`g` for the gradient, :math:`L(w + d) - L(w)` for the rise.
+    Adaptive kinds move a weight in proportion to its size :math:`|w|`, and so survive a rescaling of weights
+    that leaves the function as it is. The others can be changed at will by one (Dinh et al., 2017), in
+    TabNet by any growth of the weights before a normalisation.
 
-      .. math:: L\!\left(w + \rho\, \frac{T^2 g}{\lVert T g \rVert_2}\right) - L(w), \qquad
-                T = \operatorname{diag}(|w| + \eta)
+    ==================== ==================================================================== =========== ====
+    kind                 value                                                                cost        rho
+    ==================== ==================================================================== =========== ====
+    "adaptive"           rise at :math:`d = \rho T^2 g / \lVert T g \rVert_2` [1]_            1 g, 1 l    0.5
+    "adaptive_l2"        largest rise with :math:`\lVert d / |w| \rVert_2 \le \rho` [2]_      60 g, 3 l   0.5
+    "adaptive_linf"      largest rise with :math:`\lVert d / |w| \rVert_\infty \le \rho` [2]_ 60 g, 3 l   1e-3
+    "adaptive_average"   mean rise for :math:`d \sim N(0, \rho^2 \mathrm{diag}(w^2))` [2]_    100 l       0.1
+    "sam"                rise at :math:`d = \rho g / \lVert g \rVert_2` [3]_                  1 g, 1 l    0.05
+    "l2"                 largest rise with :math:`\lVert d \rVert_2 \le \rho`                 60 g, 3 l   0.05
+    "linf"               largest rise with :math:`\lVert d \rVert_\infty \le \rho` [2]_       60 g, 3 l   1e-3
+    "average"            mean rise for :math:`d \sim N(0, \rho^2 I)`                          100 l       0.05
+    "keskar"             100 times largest rise with :math:`|y_i| \le \rho (|A^+ w|_i + 1)`,  about 12 g  1e-3
+                         :math:`d = A y`, divided by :math:`1 + L(w)` [4]_
+    ==================== ==================================================================== =========== ====
 
-      with :math:`T = 1` for biases and normalisation and :math:`\eta = 0.01`.
-    * ``"adaptive_average"``: the mean over random directions in proportion to the weights,
+    Costs are gradients (g) and losses (l) over the rows. In ``"adaptive"``
+    :math:`T = \mathrm{diag}(|w| + 0.01)`, with 1 for biases and normalisation, and invariance holds up to
+    that 0.01; in the other adaptive kinds these do not move. Largest rises are found by projected ascent, and
+    are lower bounds; averages by antithetic pairs.
 
-      .. math:: \mathbb E_{\delta \sim \mathcal N(0, \rho^2 \operatorname{diag}(|w|^2))} L(w + \delta) - L(w)
-
-      with antithetic pairs; biases and normalisation stay.
-
-    A network with BatchNorm computes the same when the weights before it are rescaled. Measures of a
-    fixed radius (Hessian eigenvalues, trace, plain SAM) then change at will; these do not, the first up
-    to :math:`\eta`.
+    What they cannot tell. One step along the gradient (``"adaptive"``, ``"sam"``) is 0 where the gradient is,
+    however curved the loss: use the largest rises for claims about minima. No kind compares at unequal
+    training losses (:func:`compare_at_matched_loss`). Cross-entropy flattens by confidence alone
+    (``normalize_logits=True`` takes that away). Across models sharpness follows the learning rate rather than
+    generalisation, and can be higher in the model that generalises better [2]_.
 
     Parameters
     ----------
@@ -89,34 +66,49 @@ def sharpness(
         A fitted estimator of this package is measured by its data loss for each member, the sparsity
         penalty left out. The model is copied and never changed.
     X : array-like or Tensor
-        Rows to measure on, as the model takes them; a part of the training rows as a rule.
+        Rows to measure on, as the model takes them; training rows as a rule.
     y : array-like or Tensor
         Their targets.
-    kind : {"adaptive", "adaptive_average"}, default="adaptive"
+    kind : str, default="adaptive"
         Which measure.
     rho : float, optional
-        Radius; 0.5 for ``"adaptive"`` and 0.1 for ``"adaptive_average"`` if None.
+        Radius; that of the table if None.
+    m : int, optional
+        Take the mean over batches of ``m`` rows, each with a worst case of its own, with its standard error.
+        It grows as m shrinks, and is not the value on all rows at once.
     n_draws : int, default=50
-        Antithetic pairs of the average.
-    loss : callable, optional
-        ``loss(output, y)``, a mean over rows; needed for an ``nn.Module``. It may return one value for
-        each member if every parameter's first axis is the members.
-    n_threads : int, default=1
-        Threads of torch while measuring; the same number gives the same bits.
-    random_state : int, Generator or None
-        Directions of the average. Member k's depend on the seed and k alone.
+        Antithetic pairs of an average.
+    n_steps, n_restarts : int, default=20, 3
+        Steps of an ascent, and how often it starts: first along the gradient, then at random.
+    n_directions : int, optional
+        Width of the random subspace :math:`A` of ``"keskar"``; all numbers if None.
+    **protocol
+        Rows, loss, batch normalisation, precision, seed: see :class:`flatcausal.flatness.Protocol`.
 
     Returns
     -------
-    SharpnessResult
-        One value for each member.
+    FlatnessResult
+        One value for each member. ``converged`` tells of an ascent that its last quarter added less than
+        1 %, of ``"keskar"`` that its 10 iterations were enough.
 
     Raises
     ------
     ParameterError
-        If kind, rho or n_draws cannot be, or the loss is missing.
+        If an argument cannot be, the loss is missing or no mean over rows, or rho moves weights by more than
+        their own sizes.
+    DataError
+        If X and y do not go through the model.
     FloatingPointError
-        If no member has a finite loss.
+        If no member has a finite loss; it names the first bad batch.
+
+    References
+    ----------
+    .. [1] J. Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization", ICML 2021.
+    .. [2] M. Andriushchenko et al., "A Modern Look at the Relationship between Sharpness and Generalization",
+       ICML 2023.
+    .. [3] P. Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization",
+       ICLR 2021.
+    .. [4] N. S. Keskar et al., "On Large-Batch Training for Deep Learning", ICLR 2017.
 
     Examples
     --------
@@ -129,57 +121,48 @@ def sharpness(
     >>> result = sharpness(model, X, X, rho=0.5, loss=torch.nn.MSELoss())  # (w - 1)^2 at w = 2 + 0.5 * 2.01
     >>> round(float(result.value[0]), 4)
     3.02
+    >>> worst = sharpness(model, X, X, "adaptive_l2", rho=0.5, loss=torch.nn.MSELoss())  # at w = 2 + 0.5 * 2
+    >>> round(float(worst.value[0]), 4), worst.n_gradients
+    (3.0, 61)
     """
-    kind = check_choice("kind", kind, _MEASURES)
-    measure, default_rho = _MEASURES[kind]
-    rho = check_real("rho", default_rho if rho is None else rho, low=0.0, open_low=True)
-    n_draws = check_integer("n_draws", n_draws, low=2)
-    problem = Problem(model, X, y, loss)
-    with pinned_threads(check_integer("n_threads", n_threads, low=1)):
-        base, gradients = problem.gradients()
-        weights = problem.weights()
-        finite = base.isfinite()
-        if not finite.any():
-            raise FloatingPointError(
-                "The loss of every member is not finite: look for extreme values in X or y."
-            )
-        value, error = measure(problem, base, gradients, weights, rho, n_draws, seed_sequence(random_state))
-    return SharpnessResult(
-        kind=kind,
-        rho=rho,
-        value=torch.where(finite, value, torch.nan).cpu().numpy(),
-        standard_error=error.cpu().numpy(),
-        loss=base.cpu().numpy(),
-        gradient_norm=member_norms(gradients, problem.n_members).cpu().numpy(),
-        weight_norm=member_norms(weights, problem.n_members).cpu().numpy(),
-        n_rows=len(X),
+    check_choice("kind", kind, KINDS)
+    rho = check_real("rho", KINDS[kind].rho if rho is None else rho, low=0.0, open_low=True)
+    search = Search(
+        n_draws=check_integer("n_draws", n_draws, low=2),
+        n_steps=check_integer("n_steps", n_steps, low=1),
+        n_restarts=check_integer("n_restarts", n_restarts, low=1),
+        n_directions=None if n_directions is None else check_integer("n_directions", n_directions, low=1),
+    )
+    m = None if m is None else check_integer("m", m, low=2)
+    with measuring(model, X, y, **protocol) as problem:
+        return sharpness_of(problem, kind, rho, search, m)
+
+
+def sharpness_of(problem: Problem, kind: str, rho: float, search: Search, m: int | None) -> FlatnessResult:
+    """Measure by checked arguments."""
+    found = KINDS[kind]
+    found.check(problem, rho)
+    whole = found.find(problem, rho, search) if m is None else _mean(problem, found, rho, search, m)
+    used = {name: getattr(search, name) for name in found.uses}
+    return record(problem, kind, whole, rho=rho, m=m, **used)
+
+
+def _mean(problem: Problem, kind: Kind, rho: float, search: Search, m: int) -> Found:
+    """The mean over groups of rows, each counting as many rows as it has."""
+    _ = problem.base  # of all rows: what the record shows
+    groups = list(problem.groups(m))
+    founds = [kind.find(group, rho, search) for group in groups]
+    values = torch.stack([found.value for found in founds])
+    shares = values.new_tensor([(g.rows.stop - g.rows.start) / problem.n_rows for g in groups])[:, None]
+    settled = [found.converged for found in founds if found.converged is not None]
+    spread = values.std(0) if len(groups) > 1 else torch.full_like(values[0], torch.nan)
+    return Found(
+        (values * shares).sum(0),
+        standard_error=spread / len(groups) ** 0.5,
+        converged=torch.stack(settled).all(0) if settled else None,
     )
 
 
-def _adaptive(problem, base, gradients, weights, rho, n_draws, seeds) -> tuple[Tensor, Tensor]:
-    masks = problem.scaled()
-    scales = [torch.where(mask, w.abs() + ETA, 1.0) for mask, w in zip(masks, weights, strict=True)]
-    scaled = [t * g for t, g in zip(scales, gradients, strict=True)]
-    lengths = rho / (member_norms(scaled, problem.n_members) + 1e-12)
-    moved = [
-        w + per_member(lengths, w, problem.n_members) * t * tg
-        for w, t, tg in zip(weights, scales, scaled, strict=True)
-    ]
-    return problem.losses_at(moved) - base, torch.zeros_like(base)
-
-
-def _adaptive_average(problem, base, gradients, weights, rho, n_draws, seeds) -> tuple[Tensor, Tensor]:
-    masks = problem.scaled()
-    reach = [torch.where(mask, rho * w.abs(), 0.0) for mask, w in zip(masks, weights, strict=True)]
-    generators = member_generators(seeds, problem.n_members)
-    rises = []
-    for _ in range(n_draws):
-        steps = [r * member_normal(r, generators) for r in reach]
-        ahead = problem.losses_at([w + s for w, s in zip(weights, steps, strict=True)])
-        behind = problem.losses_at([w - s for w, s in zip(weights, steps, strict=True)])
-        rises.append((ahead + behind) / 2 - base)
-    found = torch.stack(rises)
-    return found.mean(0), found.std(0) / n_draws**0.5
-
-
-_MEASURES = {"adaptive": (_adaptive, 0.5), "adaptive_average": (_adaptive_average, 0.1)}
+def default_search(**changes: Any) -> Search:
+    """What :func:`sharpness` takes by default."""
+    return Search(**{"n_draws": 50, "n_steps": 20, "n_restarts": 3, "n_directions": None, **changes})

@@ -225,9 +225,15 @@ def _flatness(cell: Cell, estimator: Any, sample: Sample) -> dict[str, np.ndarra
     X, y = sample.X_train.iloc[rows], sample.y_train[rows]
     seed = cell.block.stream(Stream.SHARPNESS)
     try:
-        one_step = sharpness(estimator, X, y, kind="adaptive")
+        one_step = sharpness(estimator, X, y, kind="adaptive", n_rows=None)
         average = sharpness(
-            estimator, X, y, kind="adaptive_average", n_draws=cell.measures.sharpness_draws, random_state=seed
+            estimator,
+            X,
+            y,
+            kind="adaptive_average",
+            n_draws=cell.measures.sharpness_draws,
+            n_rows=None,
+            random_state=seed,
         )
     except FloatingPointError:  # finite weights whose loss is not: no flatness to speak of
         return dict.fromkeys(_FLATNESS, np.full(cell.n_members, np.nan))
