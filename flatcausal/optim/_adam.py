@@ -79,7 +79,7 @@ class Adam(Recipe):
     betas : tuple of float, default=(0.9, 0.999)
         Decay rates of the first and second moment.
     eps : float, default=1e-8
-        Added to the root of the second moment.
+        Added to the root of the second moment, greater than 0.
 
     References
     ----------
@@ -103,7 +103,7 @@ class Adam(Recipe):
             raise ParameterError(f"betas must be two numbers in [0, 1), got {self.betas!r}.")
         first, second = (check_real("betas", b, low=0.0, high=1.0, open_high=True) for b in self.betas)
         hyper = {"lr": lr, "betas": (first, second), "weight_decay": weight_decay}
-        hyper["eps"] = check_real("eps", self.eps, low=0.0)
+        hyper["eps"] = check_real("eps", self.eps, low=0.0, open_low=True)
         if not _can_fuse(target.params):
             return self._whole(target.params, **hyper)
         return (self._whole if target.n_members == 1 else self._by_member)(target.params, **hyper, fused=True)

@@ -33,7 +33,7 @@ class AdamW(Adam):
     betas : tuple of float, default=(0.9, 0.999)
         Decay rates of the first and second moment.
     eps : float, default=1e-8
-        Added to the root of the second moment.
+        Added to the root of the second moment, greater than 0.
 
     References
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from flatcausal._members import per_member
 from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._acceptance import judge_of, objective
+from flatcausal.optim._draws import drawing_as, random_states
 from flatcausal.optim._noise_in_model import NiMSGD
 from flatcausal.optim._noisy_sgd import NoisyRecipe, NoisySGD
 from flatcausal.optim._recipe import Recipe
@@ -55,6 +57,11 @@ class BasinHopping(NoisyRecipe):
     norm of the weights. A closure with a method ``losses()``, as the estimators of this package pass, is
     asked for them without gradients: two forward passes a hop, one if ``perturb="grad"``, none if every
     hop is accepted. Any other closure is called that many times beyond ``gradients_per_step``.
+
+    References
+    ----------
+    D. J. Wales and J. P. K. Doye, "Global Optimization by Basin-Hopping", J. Phys. Chem. A 1997; for the two
+    perturbations as of :class:`NiMSGD`.
 
     Examples
     --------
@@ -163,6 +170,7 @@ class BasinHoppingOptimizer(NoisySGD):
         """Perturb and search; returns the first loss and which members accept, None if all do."""
         gradients = torch.enable_grad()(closure)
         selective = self.temperature != math.inf
+        draws = random_states() if selective and self.target.has_dropout else None
         n_steps = self.ls_steps
         if self.perturb == "grad":
             loss, before = self._valued(gradients, selective)
@@ -182,7 +190,8 @@ class BasinHoppingOptimizer(NoisySGD):
                 self._descend()
             if before is None:
                 return loss, None
-            _, after = self._valued(judge, selective)
+            with nullcontext() if draws is None else drawing_as(draws):  # the same dropout masks as before
+                _, after = self._valued(judge, selective)
         return loss, after - before < self._threshold(before)  # neither NaN nor a tie goes down
 
     def _valued(self, evaluate: Callable[[], Any], selective: bool) -> tuple[Any, Any]:

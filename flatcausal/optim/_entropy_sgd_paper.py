@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from flatcausal._members import member_generators, member_normal
 from flatcausal.exceptions import ParameterTypeError
+from flatcausal.optim._noise import part_of, resume_generators
 from flatcausal.optim._target import Target, frozen_statistics
 
 
@@ -43,9 +45,9 @@ class EntropySGDOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` gave."""
+        positions = part_of(state_dict, "generators")
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "generators"})
-        for generator, state in zip(self.generators, state_dict["generators"], strict=True):
-            generator.set_state(state)
+        resume_generators(self.generators, positions)
 
     def __getstate__(self) -> dict[str, Any]:
         own = {"target": self.target, "L": self.L, "generators": self.generators}
@@ -92,7 +94,8 @@ class Walk:
         self.anchors = [p.clone() for p in self.params]
         self.means = [p.clone() for p in self.params]
         self.buffers: list[Tensor] | None = None
-        grown = group["scope"] * (1 + group["scope_growth"]) ** group["n_steps_taken"]
+        growth = group["n_steps_taken"] * math.log1p(group["scope_growth"])
+        grown = group["scope"] * math.exp(min(growth, 700.0))  # of which a power overflows on long runs
         self.scope = min(grown, group["scope_max"])
 
     def advance(self, generators: list[torch.Generator]) -> None:

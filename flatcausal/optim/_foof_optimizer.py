@@ -15,7 +15,7 @@ from flatcausal.exceptions import ParameterError, ParameterTypeError
 from flatcausal.optim._foof_layers import LinearBlock, linear_blocks
 from flatcausal.optim._noise import DrawsNoise
 from flatcausal.optim._recipe import Recipe
-from flatcausal.optim._target import Target
+from flatcausal.optim._target import Target, own_attributes
 
 
 class FOOFOptimizer(Optimizer):
@@ -100,7 +100,7 @@ class FOOFOptimizer(Optimizer):
             self.rest.state[tensor] = self.state[home].setdefault("rest", {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return own_attributes(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

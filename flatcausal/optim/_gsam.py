@@ -102,12 +102,15 @@ class GSAMOptimizer(SharpnessAwareOptimizer):
         self.rho_min = rho_min
         self.alpha = alpha
         for group in self.param_groups:
-            group.setdefault("full_lr", float(group["lr"]))
+            self._complete(group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its learning rate is its full one."""
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
+        self._complete(self.param_groups[-1])
+
+    def _complete(self, group: dict[str, Any]) -> None:
+        super()._complete(group)
         group.setdefault("full_lr", float(group["lr"]))
 
     def _radius(self, group: dict[str, Any]) -> float:

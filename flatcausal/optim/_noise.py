@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flatcausal._members import member_generators
+from flatcausal.exceptions import ParameterError
 from flatcausal.optim._target import Target
 
 NOISES = ("gaussian", "sphere", "ball")
@@ -58,9 +59,28 @@ class MemberNoise:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` gave."""
-        for generator, position in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(position)
-        self._ahead = state["ahead"].clone()
+        resume_generators(self.generators, state["generators"])
+        self._ahead = state["ahead"].cpu().clone()
+
+
+def part_of(state_dict: dict[str, Any], name: str) -> Any:
+    """What a ``state_dict`` of an optimizer with noise of its own has under ``name``."""
+    if name not in state_dict:
+        raise ParameterError(
+            f"state_dict has no {name!r}, for it is of an optimizer without noise of its own: load that of "
+            f"an optimizer of the same kind."
+        )
+    return state_dict[name]
+
+
+def resume_generators(generators: Sequence[torch.Generator], positions: Sequence[Tensor]) -> None:
+    """Put generators where others stood, wherever ``torch.load`` has mapped that."""
+    if len(positions) != len(generators):
+        raise ParameterError(
+            f"state_dict must be of an optimizer of {len(generators)} members, got one of {len(positions)}."
+        )
+    for generator, position in zip(generators, positions, strict=True):
+        generator.set_state(position.cpu())
 
 
 class DrawsNoise:
@@ -88,8 +108,9 @@ class DrawsNoise:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` gave."""
+        noise = part_of(state_dict, "noise")
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "noise"})  # type: ignore[misc]
-        self.noise.load_state_dict(state_dict["noise"])
+        self.noise.load_state_dict(noise)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "target": self.target, "noise": self.noise}  # type: ignore[misc]

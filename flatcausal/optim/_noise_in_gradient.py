@@ -30,6 +30,10 @@ class NiGSGD(NoisyRecipe):
     momentum, nesterov
         As in :class:`SGD`; the noise goes through the momentum.
 
+    References
+    ----------
+    As of :class:`NiMSGD`.
+
     Examples
     --------
     >>> from flatcausal.optim import NiGGD, get
@@ -49,7 +53,10 @@ class NiGSGD(NoisyRecipe):
 
 
 class NiGGD(NiGSGD):
-    """:class:`NiGSGD` on the whole training set, as :class:`GD` is :class:`SGD`'s: one gradient per step."""
+    r""":class:`NiGSGD` on the whole training set (Inan, Liu & Shehu, 2024), one gradient per step.
+
+    .. math:: w \leftarrow w - \eta\, (\nabla L(w) + \sigma \zeta)
+    """
 
     full_batch = True
 

@@ -36,6 +36,11 @@ class NiMSGD(NoisyRecipe):
     -----
     A step returns the loss where the gradient is taken: at the noisy weights.
 
+    References
+    ----------
+    T. T. Inan, M. Liu and A. Shehu, 2024, arXiv:2403.00574. Written from its abstract and its public reviews:
+    the laws and sizes of the noise are this package's.
+
     Examples
     --------
     >>> from flatcausal.optim import NiMSGD, get
@@ -55,7 +60,10 @@ class NiMSGD(NoisyRecipe):
 
 
 class NiMGD(NiMSGD):
-    """:class:`NiMSGD` on the whole training set, as :class:`GD` is :class:`SGD`'s: one gradient per step."""
+    r""":class:`NiMSGD` on the whole training set (Inan, Liu & Shehu, 2024), one gradient per step.
+
+    .. math:: w \leftarrow w + \sigma \zeta, \qquad w \leftarrow w - \eta\, \nabla L(w)
+    """
 
     full_batch = True
 

@@ -12,6 +12,7 @@ from flatcausal._members import per_member
 from flatcausal._validation import check_boolean, check_integer
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._acceptance import judge_of, objective
+from flatcausal.optim._draws import random_states, rewind
 from flatcausal.optim._noise import DrawsNoise
 from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._target import Target, frozen_statistics
@@ -39,6 +40,11 @@ class RandomSearch(Recipe):
     weights. A closure with a method ``losses()``, as the estimators of this package pass, is asked for losses
     without gradients; any other closure is called ``n_dirs + 1`` times, and what gradients it computes are
     wasted and not counted. A study refuses the method: there is no equal number of gradients.
+
+    References
+    ----------
+    L. A. Rastrigin, "The convergence of the random search method in the extremal control of a many parameter
+    system", Automation and Remote Control 1963, takes one direction at a time.
 
     Examples
     --------
@@ -105,9 +111,12 @@ class RandomSearchOptimizer(DrawsNoise, Optimizer):
             raise ParameterTypeError("random search needs step(closure): it compares losses itself.")
         judge, n_members = judge_of(closure), self.target.n_members
         moving = [(p, g["lr"]) for g in self.param_groups for p in g["params"] if p.requires_grad]
+        if not moving:
+            return judge()
         params, lengths = [p for p, _ in moving], [lr for _, lr in moving]
         starts = [p.clone() for p in params]
         best = [p.clone() for p in params]
+        draws = random_states() if self.target.has_dropout else None
         try:
             loss = judge()
             least = objective(loss, self.param_groups, n_members)
@@ -117,6 +126,8 @@ class RandomSearchOptimizer(DrawsNoise, Optimizer):
                     torch._foreach_mul_(trials, lengths)
                     torch._foreach_add_(trials, starts)
                     torch._foreach_copy_(params, trials)
+                    if draws is not None:  # losses are compared under the same dropout masks
+                        rewind(draws)
                     values = objective(judge(), self.param_groups, n_members)
                     better = values < least
                     least = torch.where(better, values, least)

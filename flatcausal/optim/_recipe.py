@@ -69,7 +69,7 @@ class Recipe(BaseEstimator):
             in :class:`AdamW`.
         n_members : int, optional
             Independent models stacked on the first axis of every tensor; 1 if None.
-        random_state : int, SeedSequence, Generator or None
+        random_state : int, SeedSequence, Generator, RandomState or None
             Source of the optimizer's own noise; member k's stream depends on the seed and k alone.
 
         Returns
@@ -81,7 +81,9 @@ class Recipe(BaseEstimator):
         Raises
         ------
         ParameterError
-            If a hyper-parameter is out of its range.
+            If a hyper-parameter is out of its range, or tensors do not stack ``n_members`` models.
+        ParameterTypeError
+            If a parameter is of another type, or ``needs_layers`` and no module is given.
         """
         lr = check_real("lr", self.default_lr if lr is None else lr, low=0.0)
         weight_decay = check_real("weight_decay", weight_decay, low=0.0)

@@ -27,6 +27,10 @@ class SGD(Recipe):
     nesterov : bool, default=False
         Look ahead along the momentum; needs ``momentum > 0``, and is ignored without.
 
+    References
+    ----------
+    H. Robbins and S. Monro, "A Stochastic Approximation Method", Annals of Mathematical Statistics 1951.
+
     Examples
     --------
     >>> import torch
@@ -67,17 +71,25 @@ def check_inertia(momentum: object, nesterov: object) -> dict[str, Any]:
 
 
 class GD(SGD):
-    """Gradient descent on the whole training set, one step per pass over the data.
+    r"""Gradient descent on the whole training set (Cauchy, 1847), one gradient per step.
 
-    The update is that of :class:`SGD`; the estimators see ``full_batch`` and feed all rows at once.
-    In plain PyTorch the closure must do so.
+    .. math:: b \leftarrow \mu b + \nabla L(w), \qquad w \leftarrow w - \eta\, b
+
+    which is :class:`SGD` without a choice of rows: the estimators see ``full_batch`` and feed all of them,
+    one step per pass over the data. In plain PyTorch the closure must do so.
     """
 
     full_batch = True
 
 
 class Momentum(SGD):
-    """:class:`SGD` with heavy-ball momentum 0.9 by default (Polyak, 1964)."""
+    r""":class:`SGD` with heavy-ball momentum 0.9 by default (Polyak, 1964), one gradient per step.
+
+    .. math:: b \leftarrow \mu b + g, \qquad w \leftarrow w - \eta\, b
+
+    The learning rate stands outside the buffer, as in torch: when it changes, so does the weight of past
+    gradients.
+    """
 
     def __init__(self, momentum: float = 0.9, nesterov: bool = False):
         super().__init__(momentum, nesterov)

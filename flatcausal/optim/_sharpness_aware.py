@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 from flatcausal._members import member_norms, per_member
 from flatcausal._validation import check_integer, check_real
 from flatcausal.exceptions import ParameterTypeError
+from flatcausal.optim._draws import random_states, rewind
 from flatcausal.optim._micro_batches import MeanGradient, MeanStatistics, split
 from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._sgd import SGD
 from flatcausal.optim._subset import Subset
-from flatcausal.optim._target import Target, random_states, rewind
+from flatcausal.optim._target import Target, own_attributes
 
 
 class SharpnessAware(Recipe):
@@ -122,6 +123,10 @@ class SharpnessAwareOptimizer(Optimizer):
     def _share(self) -> None:
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
+    def _complete(self, group: dict[str, Any]) -> None:
+        """Give a group what it needs beside the base's hyper-parameters."""
+        group.setdefault("rho", self.defaults["rho"])
+
     def _check_known(self, tensors: Sequence[Tensor]) -> None:
         """Raise if an option names numbers by their kind, and that of ``tensors`` is unknown."""
         for tensor in tensors:
@@ -150,12 +155,14 @@ class SharpnessAwareOptimizer(Optimizer):
         return self.base.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the base's state; afterwards both still share it."""
+        """Load the base's state, or that of a base alone; afterwards both still share it."""
         self.base.load_state_dict(state_dict)
         self._share()
+        for group in self.param_groups:
+            self._complete(group)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return own_attributes(self)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -234,7 +241,8 @@ class SharpnessAwareOptimizer(Optimizer):
                 if p.grad is None or mask is False:
                     continue
                 params.append(p)
-                gradients.append(p.grad if mask is True else torch.where(mask, p.grad, 0.0))
+                gradient = p.grad.float() if p.dtype.itemsize < 4 else p.grad  # half has no 1e-12
+                gradients.append(gradient if mask is True else torch.where(mask, gradient, 0.0))
                 radii.append(self._radius(group))
         if not params:
             return

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from flatcausal._validation import check_integer
-from flatcausal.exceptions import ParameterError
+from flatcausal.exceptions import ParameterError, ParameterTypeError
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,17 @@ class Target:
         if isinstance(module_or_params, nn.Module):
             layers = tuple(module_or_params.modules())
             params: list[Any] = list(module_or_params.parameters())
+        elif isinstance(module_or_params, (Tensor, str)) or not isinstance(module_or_params, Iterable):
+            raise ParameterTypeError(
+                f"module_or_params must be a model, or an iterable of tensors or of parameter groups, got "
+                f"{type(module_or_params).__name__}."
+            )
         else:
             params = list(module_or_params)
         if not params:
             raise ParameterError("module_or_params holds no parameters: pass a model with trainable tensors.")
         members = 1 if n_members is None else check_integer("n_members", n_members, low=1)
+        _check_stacks(params, layers, members)
         return cls(params, members, layers)
 
     @cached_property
@@ -102,8 +107,47 @@ class Target:
 
     @cached_property
     def has_dropout(self) -> bool:
-        """Whether the model has dropout layers."""
-        return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in self.layers)
+        """Whether the model has dropout layers, or others with a dropout within, as LSTM and attention."""
+        return any(
+            isinstance(layer, nn.modules.dropout._DropoutNd) or bool(getattr(layer, "dropout", False))
+            for layer in self.layers
+        )
+
+
+def _check_stacks(params: list[Any], layers: Sequence[Any], n_members: int) -> None:
+    """Raise unless each tensor stacks as many members as there are, for else they would meet unseen."""
+    for layer in layers:
+        k = len(layer.population) if hasattr(layer, "layout") and hasattr(layer, "population") else n_members
+        if k != n_members:
+            raise ParameterError(
+                f"module_or_params holds {k} members in its {type(layer).__name__}, got "
+                f"n_members={n_members}: pass n_members={k} to build."
+            )
+    for tensor in tensors_in(params) if n_members > 1 else []:
+        if tensor.shape[:1] != (n_members,):
+            raise ParameterError(
+                f"n_members={n_members} needs tensors that stack as many models on their first axis, got one "
+                f"of shape {tuple(tensor.shape)}."
+            )
+
+
+def tensors_in(params: list[Any]) -> list[Tensor]:
+    """The tensors of ``params``, which may be in groups or named; an iterator of a group's becomes a list."""
+    entries: list[Any] = []
+    for entry in params:
+        if not isinstance(entry, dict):
+            entries.append(entry)
+        elif isinstance(entry["params"], Tensor):
+            entries.append(entry["params"])
+        else:
+            entry["params"] = list(entry["params"])  # as torch's optimizers do
+            entries.extend(entry["params"])
+    return [entry[1] if isinstance(entry, tuple) else entry for entry in entries]
+
+
+def own_attributes(optimizer: Any) -> dict[str, Any]:
+    """What a copy of an optimizer takes with it; a scheduler's ``step`` is bound to the original."""
+    return {k: v for k, v in vars(optimizer).items() if not k.startswith("_") and k != "step"}
 
 
 _NORMALIZATIONS = (
@@ -134,15 +178,3 @@ def frozen_statistics(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, flag in zip(layers, flags, strict=True):
             layer.track_running_stats = flag
-
-
-def random_states() -> list[torch.Tensor]:
-    """Where torch's own generators stand: the CPU's, then those of GPUs in use."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
-
-
-def rewind(states: Sequence[torch.Tensor]) -> None:
-    """Set torch's own generators back to ``states``."""
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(list(states[1:]))

@@ -43,7 +43,9 @@ def goes_on_after_deepcopy(recipe: Recipe) -> None:
 
 
 def _goes_on(recipe: Recipe, means: str, duplicate: Callable[[Any], Any]) -> None:
-    trial = Trial(recipe).train(3)
+    trial = Trial(recipe)
+    torch.optim.lr_scheduler.ExponentialLR(trial.optimizer, 1.0)  # which wraps the optimizer's step
+    trial.train(3)
     twin = copy.copy(trial)
     twin.net, twin.optimizer = duplicate((trial.net, trial.optimizer))
     trial.train(3)
@@ -52,7 +54,7 @@ def _goes_on(recipe: Recipe, means: str, duplicate: Callable[[Any], Any]) -> Non
         twin.equals(trial),
         recipe,
         f"goes elsewhere after {means} than the original: its __getstate__ must keep all that a step "
-        "depends on.",
+        "depends on, and not the step that a scheduler wrapped.",
     )
 
 

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flatcausal._threads import pinned_threads
 from flatcausal.exceptions import ParameterError, ParameterTypeError
+from flatcausal.nn import TabNet
 from flatcausal.optim import SAM, SGD, averaging
 from flatcausal.optim.averaging import EMA, LAWA, SWA, SWAD
 from tests.optim import problems
@@ -385,6 +386,14 @@ def test_half_precision_is_averaged_in_single():
 # Names and parameters
 
 
+def test_named_tensors_and_groups_are_averaged_as_tensors():
+    net = nn.Linear(2, 1)
+    groups = [{"params": net.parameters()}]
+    for held in (net, net.parameters(), net.named_parameters(), groups):
+        assert torch.equal(EMA().build(held).matrix(), EMA().build(net).matrix())
+    assert len(torch.optim.SGD(groups).param_groups[0]["params"]) == 2  # not used up
+
+
 def test_names_and_recipes():
     assert averaging.names() == ["ema", "lawa", "swa", "swad"]
     assert [type(averaging.get(name)) for name in averaging.names()] == [EMA, LAWA, SWA, SWAD]
@@ -430,6 +439,11 @@ def test_parameters_out_of_their_range_are_named(recipe, message):
             lambda: SWAD(freq=1).build([torch.zeros(2)], n_members=2).after_step(lambda: 1.0),
             ParameterError,
             "validation_loss.*2 members",
+        ),
+        (
+            lambda: EMA().build(TabNet(2, n_members=3)),
+            ParameterError,
+            "holds 3 members.*n_members=3",
         ),
         (
             lambda: EMA().build([torch.zeros(2)]).copy_to([torch.zeros(3)]),

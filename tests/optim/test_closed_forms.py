@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from flatcausal.optim import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from flatcausal.optim import GSAM, SAM, SGD, Adagrad, Adam, AdamW, EntropySGD, Momentum, Nesterov, RMSprop
 from tests.optim.problems import Quadratics
 
 
@@ -81,9 +81,12 @@ def test_adamw_without_decay_is_adam_bitwise(n_members, dtype):
 def path(recipe, gradient, start, lr=0.05, weight_decay=0.1):
     w = torch.tensor(start, requires_grad=True)
     optimizer = recipe.build([w], lr=lr, weight_decay=weight_decay)
-    for _ in range(20):
+
+    def closure():
         w.grad = torch.from_numpy(gradient(w.detach().numpy()))
-        optimizer.step()
+
+    for _ in range(20):
+        optimizer.step(closure)
     return w.detach().numpy()
 
 
@@ -91,8 +94,11 @@ H = np.diag([0.5, 1.0, 2.0, 3.0])
 W = np.array([1.0, -2.0, 0.5, 3.0])
 
 
-@pytest.mark.parametrize("recipe", [SGD(), Momentum(), Nesterov()], ids=repr)
-def test_momentum_methods_do_not_see_a_rotation(recipe):
+TURNED = [SGD(), Momentum(), Nesterov(), SAM(0.3), GSAM(0.3), EntropySGD(noise=0.0)]
+
+
+@pytest.mark.parametrize("recipe", TURNED, ids=repr)
+def test_methods_without_a_scale_for_each_weight_do_not_see_a_rotation(recipe):
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
     turned = path(recipe, lambda w: turn @ H @ turn.T @ w, turn @ W)
     np.testing.assert_allclose(turned, turn @ path(recipe, lambda w: H @ w, W), rtol=0, atol=1e-12)

@@ -6,6 +6,7 @@ from skorch import NeuralNetRegressor
 from torch import nn
 
 from flatcausal.exceptions import ParameterError, ParameterTypeError
+from flatcausal.nn import TabNet
 from flatcausal.optim import (
     ASAM,
     FOOF,
@@ -153,6 +154,97 @@ def test_dropout_masks_agree_between_the_passes_of_sam():
     assert torch.equal(*masks)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RandomSearch(n_dirs=4),
+        BasinHopping(accept="monotonic", ls_steps=3),
+        BasinHopping(perturb="grad", accept="metropolis", ls_steps=3),
+    ],
+    ids=name_of,
+)
+def test_losses_that_are_compared_have_the_same_dropout_masks(recipe):
+    net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1, dtype=torch.float64))
+    optimizer, masks, judged = recipe.build(net, random_state=0), [], []
+    net[0].register_forward_hook(lambda layer, args, output: masks.append(output == 0))
+    closure = closure_for(net, optimizer)
+    judge = closure.losses
+    closure.losses = lambda: (judged.append(len(masks)), judge())[1]
+    with torch.random.fork_rng():
+        for _ in range(2):
+            start = len(masks)
+            judged.clear()
+            optimizer.step(closure)
+            assert all(torch.equal(masks[i], masks[start]) for i in judged)
+    assert not any(torch.equal(masks[start], mask) for mask in masks[:start])  # a step draws its own
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [(nn.LSTM, (3, 3, 2)), (nn.MultiheadAttention, (3, 1))])
+def test_dropout_within_a_layer_agrees_between_the_passes_of_sam(kind, sizes):
+    X = torch.randn(10, 4, 3, generator=torch.Generator().manual_seed(0))
+    losses = []
+
+    def closure():
+        optimizer.zero_grad()
+        output = layer(X)[0] if kind is nn.LSTM else layer(X, X, X)[0]
+        losses.append(output.square().mean())
+        losses[-1].backward()
+        return losses[-1]
+
+    with torch.random.fork_rng():
+        layer = kind(*sizes, dropout=0.5)
+        optimizer = SAM(rho=0.0).build(layer)
+        optimizer.step(closure)
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize("recipe", [SAM(0.5), ASAM(0.5, 0.0, "all"), GSAM(0.5)], ids=name_of)
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("slope", [0.0, 1e-5, 300.0])
+def test_the_ascent_takes_numbers_of_half_precision(recipe, n_members, slope):
+    w = torch.full((2, 400), 0.5, dtype=torch.float16, requires_grad=True)
+    optimizer, seen = recipe.build([w], lr=0.0, n_members=n_members), []
+
+    def closure():
+        seen.append(w.detach().float())
+        w.grad = torch.full_like(w, slope)
+
+    optimizer.step(closure)
+    lengths = (seen[1] - seen[0]).reshape(n_members, -1).norm(dim=1)
+    length = 0.5 * (slope > 0) * (0.5 if isinstance(recipe, ASAM) else 1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, length), rtol=0.02, atol=0)
+
+
+def test_a_model_whose_tensors_are_all_frozen_stays():
+    net = module().requires_grad_(False)
+    for name in names():
+        if not get(name).needs_layers:
+            loss = torch.ones((), dtype=torch.float64)
+            get(name).build(net, random_state=0).step(lambda loss=loss: loss)
+    assert torch.equal(net[0].weight, module()[0].weight)
+
+
+def state_of(name, n_members):
+    return get(name).build([torch.ones(n_members, 2)], n_members=n_members, random_state=0).state_dict()
+
+
+@pytest.mark.parametrize("name", ["nig_sgd", "nim_sgd", "bh", "random_search", "entropy_sgd"])
+def test_a_state_of_another_optimizer_or_of_other_members_is_refused(name):
+    optimizer = get(name).build([torch.ones(1, 2)], random_state=0)
+    with pytest.raises(ParameterError, match="without noise of its own"):
+        optimizer.load_state_dict(state_of("sgd", 1))
+    with pytest.raises(ParameterError, match="optimizer of 1 members, got one of 3"):
+        optimizer.load_state_dict(state_of(name, 3))
+
+
+@pytest.mark.parametrize("recipe", BARE, ids=name_of)
+def test_named_parameters_train_as_unnamed_ones(recipe):
+    nets = module(batch_norm=False), module(batch_norm=False)
+    for net, params in zip(nets, (nets[0].named_parameters(), nets[1].parameters()), strict=True):
+        train(net, recipe.build(params, random_state=0), 2)
+    assert all(torch.equal(a, b) for a, b in zip(*(net.parameters() for net in nets), strict=True))
+
+
 def test_a_default_base_can_be_set_by_its_parameters():
     assert SAM().set_params(base__momentum=0.5, rho=0.2).base.momentum == 0.5
 
@@ -211,6 +303,12 @@ def test_frozen_statistics_come_back_after_an_error():
         (lambda: AdamW(betas=0.9).build(module()), ParameterError, "betas must be two numbers.*got 0.9"),
         (lambda: AdamW(betas=(0.9, 1.0)).build(module()), ParameterError, "betas"),
         (lambda: Nesterov(momentum=-0.1).build(module()), ParameterError, "momentum"),
+        (lambda: Adam(eps=0.0).build(module()), ParameterError, "eps must be .* greater than 0"),
+        (lambda: SAM().build([torch.ones(4, 3)], n_members=2), ParameterError, r"n_members=2.*\(4, 3\)"),
+        (lambda: SGD().build([torch.ones(())], n_members=2), ParameterError, r"n_members=2.*shape \(\)"),
+        (lambda: SGD().build([{"params": [torch.ones(3)]}], n_members=2), ParameterError, "n_members=2"),
+        (lambda: SAM().build(TabNet(2, n_members=3)), ParameterError, "holds 3 members.*n_members=3"),
+        (lambda: FOOF().build(TabNet(2, n_members=3)), ParameterError, "holds 3 members.*n_members=3"),
         (lambda: Adagrad(eps=0.0).build(module()), ParameterError, "eps"),
         (lambda: RMSprop(alpha=1.0).build(module()), ParameterError, "alpha"),
         (lambda: RMSprop(eps=0).build(module()), ParameterError, "eps"),
@@ -229,6 +327,9 @@ def test_frozen_statistics_come_back_after_an_error():
         (lambda: EntropySGD(L=-1).build(module()), ParameterError, "L must be"),
         (lambda: EntropySGD(alpha=2.0).build(module()), ParameterError, "alpha"),
         (lambda: SGD().build([]), ParameterError, "no parameters"),
+        (lambda: SGD().build(torch.ones(2, 3)), ParameterTypeError, "module_or_params must be.*Tensor"),
+        (lambda: SGD().build(None), ParameterTypeError, "module_or_params must be.*NoneType"),
+        (lambda: SGD().build("net"), ParameterTypeError, "module_or_params must be.*str"),
         (lambda: SGD().build(module(), weight_decay=-1), ParameterError, "weight_decay"),
     ],
 )

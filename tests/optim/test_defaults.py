@@ -77,6 +77,20 @@ def test_docstrings_give_the_defaults_of_the_signature(name):
     assert not section or set(recipe.get_params(deep=False)) <= documented
 
 
+@pytest.mark.parametrize("name", names())
+def test_docstrings_give_formula_source_and_number_of_gradients(name):
+    kind = type(get(name))
+    text, count = " ".join(kind.__dict__["__doc__"].split()), get(name).gradients_per_step
+    assert ".. math::" in text
+    assert re.search(r"\b(18|19|20)\d\d\b", text)
+    words = {0: "no gradient per step", 1: "one gradient per step", 2: "two gradients per step"}
+    words |= {
+        get("entropy_sgd").L: "``L`` gradients per step",
+        get("bh").ls_steps: "of ``ls_steps`` gradients",
+    }
+    assert words[count] in text
+
+
 def linear_table(n=256):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 4)).astype(np.float32)

@@ -599,7 +599,7 @@ def unseen():
             "FOOF needs a module.*the model",
         ),
         (lambda: FOOF().build(nn.Conv1d(1, 1, 1)), ParameterError, "no linear layer.*Conv1d"),
-        (lambda: FOOF().build(module(), n_members=2), ParameterError, "no linear layer"),
+        (lambda: FOOF().build(module(), n_members=2), ParameterError, "n_members=2 needs tensors"),
         (unseen, ParameterTypeError, "never saw.*training mode"),
         (lambda: FOOF(damping=-1.0).build(module()), ParameterError, "damping"),
         (lambda: FOOF(ema=1.0).build(module()), ParameterError, "ema"),

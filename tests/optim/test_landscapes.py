@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, chi2
 
-from flatcausal.exceptions import ParameterError
+from flatcausal.exceptions import ParameterError, ParameterTypeError
 from flatcausal.optim import SAM, BasinHopping, NiGGD, NiMGD, RandomSearch
 from flatcausal.optim.landscapes import (
     HIMMELBLAU,
@@ -169,6 +169,7 @@ def test_a_result_survives_a_pickle():
     [
         (lambda: stationary_distribution("gd", HIMMELBLAU, n_starts=0), "n_starts"),
         (lambda: stationary_distribution("gd", HIMMELBLAU, n_steps=-1), "n_steps"),
+        (lambda: stationary_distribution("gd", "himmelblau"), "landscape must be .* got 'himmelblau'"),
         (lambda: made(1, 2, 3, 4, 0).intervals(1.0), "confidence"),
         (
             lambda: total_variation(made(1, 1, 1, 1, 0), made(1, 1, 1, 0, landscape=THREE_HUMP_CAMEL)),
@@ -177,5 +178,5 @@ def test_a_result_survives_a_pickle():
     ],
 )
 def test_errors_name_what_is_wrong(make, match):
-    with pytest.raises(ParameterError, match=match):
+    with pytest.raises((ParameterError, ParameterTypeError), match=match):
         make()

@@ -36,6 +36,14 @@ def test_no_loss_ever_rises(n_dirs, normalized, lr):
     assert lr > 0 or (path.diff(dim=0) == 0).all()
 
 
+def test_only_the_order_of_losses_counts():
+    valleys, curved = Valleys(6), Valleys(6)
+    curved.losses = lambda: curved.values().exp()
+    for each in (valleys, curved):
+        each.run(RandomSearch(4), 10, lr=0.3)
+    assert torch.equal(valleys.w, curved.w)
+
+
 def test_a_closure_is_asked_for_losses_alone_where_it_offers_them():
     offering, plain = Valleys(3), Valleys(3, with_losses=False)
     recipe = RandomSearch(n_dirs=4)

@@ -345,6 +345,21 @@ def test_a_groups_rho_scales_its_share(recipe):
     assert all(torch.equal(a, b) for a, b in zip(some[2:], every[2:], strict=True))
 
 
+@pytest.mark.parametrize("recipe", [SAM(0.3), GSAM(0.3, rho_min=0.1)], ids=repr)
+def test_goes_on_from_a_state_of_its_base(recipe):
+    plain = Quadratics(0)
+    base = recipe.base or SGD()
+    saved = base.build([plain.w], lr=0.05).state_dict()
+    ends = []
+    for state in (None, saved):
+        problem = Quadratics(0)
+        optimizer = recipe.build([problem.w], lr=0.05)
+        if state:
+            optimizer.load_state_dict(state)
+        ends.append(problem.train(optimizer, 3))
+    assert torch.equal(*ends)
+
+
 def test_a_group_without_rho_takes_the_common_one():
     optimizer = GSAM(rho=0.3).build([nn.Parameter(torch.ones(2))], lr=0.1)
     optimizer.add_param_group({"params": nn.Parameter(torch.ones(3)), "lr": 0.7})

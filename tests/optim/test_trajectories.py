@@ -186,6 +186,12 @@ def test_a_long_run_does_not_diverge_as_the_scope_grows():
     assert problem.w.abs().max() < 1e-3
 
 
+def test_a_scope_beyond_all_floats_is_the_largest():
+    problem = Quadratics(0)
+    problem.train(EntropySGD(L=1, gamma1=1.0, noise=0.0).build([problem.w]), 1100)
+    assert problem.w.abs().max() < 1e-3
+
+
 def test_scope_grows_with_every_step():
     problem = Quadratics(0)
     optimizer = EntropySGD(L=1, gamma0=0.1, gamma1=0.5, noise=0.0).build([problem.w], lr=0.5)

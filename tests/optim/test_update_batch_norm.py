@@ -63,7 +63,7 @@ def test_deeper_layers_see_rows_normalised_by_their_batch():
         hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5)
         inputs.append(np.tanh(hidden) @ weight["3.weight"].T + weight["3.bias"])
     everything = np.concatenate(inputs)
-    np.testing.assert_allclose(model[4].running_mean, everything.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(model[4].running_mean, everything.mean(0), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(model[4].running_var, everything.var(0, ddof=1), rtol=1e-12)
 
 

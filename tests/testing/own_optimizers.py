@@ -318,6 +318,11 @@ class CannotBePickled(Plain):
         return self.scale * super().smoothed(p, slope)
 
 
+class CopiesItsWrappedStep(Plain):
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
 class CopiesHalf(Plain):
     def prepare(self, seeds):
         self.n_steps = 0

@@ -47,8 +47,14 @@ FAULTS = {
         "DecaysUnused": "moves parameters that have no gradient",
     },
     "resumes_bitwise": {"Forgetful": "goes elsewhere after load_state_dict than without a break"},
-    "goes_on_after_pickle": {"CannotBePickled": "fails goes_on_after_pickle: it raised AttributeError"},
-    "goes_on_after_deepcopy": {"CopiesHalf": "goes elsewhere after deepcopy"},
+    "goes_on_after_pickle": {
+        "CannotBePickled": "fails goes_on_after_pickle: it raised AttributeError",
+        "CopiesItsWrappedStep": "fails goes_on_after_pickle: it raised PicklingError",
+    },
+    "goes_on_after_deepcopy": {
+        "CopiesHalf": "goes elsewhere after deepcopy",
+        "CopiesItsWrappedStep": "goes elsewhere after deepcopy",
+    },
     "follows_a_scheduler": {
         "RemembersItsRate": "does not follow a learning-rate scheduler",
         "HoldsOldGroups": "loses its learning-rate scheduler in load_state_dict",

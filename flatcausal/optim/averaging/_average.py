@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flatcausal.exceptions import ParameterError
-from flatcausal.optim._target import Target
+from flatcausal.optim._target import Target, tensors_in
 
 
 class Average:
@@ -76,7 +76,7 @@ class Average:
         ParameterError
             If shapes differ.
         """
-        targets = tensors_of(module_or_params)
+        targets = tensors_in(Target.of(module_or_params, self.n_members).params)
         ours, theirs = ([tuple(t.shape) for t in tensors] for tensors in (self.params, targets))
         if ours != theirs:
             raise ParameterError(
@@ -126,12 +126,3 @@ class Average:
 def moved(mean: Tensor, weights: Tensor, rate: Tensor, members: Tensor) -> Tensor:
     """Some members' rows of ``mean`` moved towards ``weights`` by a share each; 1 is there, bit for bit."""
     return torch.where(members[:, None], mean.lerp(weights, rate[:, None].to(mean.dtype)), mean)
-
-
-def tensors_of(module_or_params: Any) -> list[Tensor]:
-    """The tensors of a module, of an iterable of tensors, or of parameter groups."""
-    tensors: list[Tensor] = []
-    for entry in Target.of(module_or_params, None).params:
-        held = entry["params"] if isinstance(entry, dict) else entry
-        tensors.extend([held] if isinstance(held, Tensor) else held)
-    return tensors

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from flatcausal._validation import check_integer
-from flatcausal.exceptions import ParameterError
-from flatcausal.optim.averaging._average import Average, tensors_of
+from flatcausal.optim._target import Target, tensors_in
+from flatcausal.optim.averaging._average import Average
 
 
 class AveragingRecipe(BaseEstimator):
@@ -46,18 +46,11 @@ class AveragingRecipe(BaseEstimator):
         Raises
         ------
         ParameterError
-            If a hyper-parameter is out of its range.
+            If a hyper-parameter is out of its range, or tensors do not stack ``n_members`` models.
         """
-        tensors = tensors_of(module_or_params)
-        members = 1 if n_members is None else check_integer("n_members", n_members, low=1)
-        for tensor in tensors:
-            if members > 1 and tensor.shape[:1] != (members,):
-                raise ParameterError(
-                    f"n_members={members} needs tensors that stack as many models on their first axis, got "
-                    f"one of shape {tuple(tensor.shape)}."
-                )
+        target = Target.of(module_or_params, n_members)
         epochs = None if n_epochs is None else check_integer("n_epochs", n_epochs, low=1)
-        return self._build(tensors, members, epochs)
+        return self._build(tensors_in(target.params), target.n_members, epochs)
 
     def _build(self, tensors: list[Tensor], n_members: int, n_epochs: int | None) -> Average:
         raise NotImplementedError(f"{type(self).__name__} must define _build.")

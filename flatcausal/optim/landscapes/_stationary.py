@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from flatcausal._random import RandomState, child, seed_sequence
 from flatcausal._validation import check_integer, check_real
+from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._recipe import Recipe
 from flatcausal.optim._registry import get
 from flatcausal.optim.landscapes._functions import Landscape
@@ -126,6 +127,8 @@ def stationary_distribution(
     >>> (abs(result.shares - HIMMELBLAU.basin_shares) < 0.07).all()
     np.True_
     """
+    if not isinstance(landscape, Landscape):
+        raise ParameterTypeError(f"landscape must be a Landscape such as HIMMELBLAU, got {landscape!r}.")
     seeds = seed_sequence(random_state)
     n_starts = check_integer("n_starts", n_starts, low=1)
     n_steps = check_integer("n_steps", n_steps, low=0)
