@@ -62,7 +62,7 @@ class ASAM(SharpnessAware):
         rho: float = 0.5,
         eta: float = 0.01,
         adaptive_params: str = "weights",
-        base: Recipe | None = None,
+        base: Recipe | str | None = None,
         m: int | None = None,
         perturb: str = "all",
     ):

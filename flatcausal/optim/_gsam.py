@@ -61,7 +61,7 @@ class GSAM(SharpnessAware):
         rho: float = 0.05,
         rho_min: float | None = None,
         alpha: float = 0.4,
-        base: Recipe | None = None,
+        base: Recipe | str | None = None,
         m: int | None = None,
         perturb: str = "all",
     ):

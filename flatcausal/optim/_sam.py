@@ -25,8 +25,8 @@ class SAM(SharpnessAware):
     rho : float, default=0.05
         Length of the ascent; a parameter group may have a ``"rho"`` of its own, which scales its share of the
         one common direction.
-    base : Recipe, optional
-        Optimizer that descends; ``SGD()`` if None.
+    base : Recipe or str, optional
+        Optimizer that descends, or its name; ``SGD()`` if None.
     m : int, optional
         m-SAM: micro-batches of ``m`` rows climb and are differentiated on their own, and the base steps with
         the mean of their :math:`\tilde g`, weighted by rows. Running statistics move once, to the mean of
@@ -54,7 +54,7 @@ class SAM(SharpnessAware):
     """
 
     def __init__(
-        self, rho: float = 0.05, base: Recipe | None = None, m: int | None = None, perturb: str = "all"
+        self, rho: float = 0.05, base: Recipe | str | None = None, m: int | None = None, perturb: str = "all"
     ):
         super().__init__(rho, base, m, perturb)
 

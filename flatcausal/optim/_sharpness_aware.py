@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from flatcausal._members import member_norms, per_member
-from flatcausal._validation import check_integer, check_real
+from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.exceptions import ParameterTypeError
 from flatcausal.optim._draws import random_states, rewind
 from flatcausal.optim._micro_batches import MeanGradient, MeanStatistics, split
@@ -30,7 +30,7 @@ class SharpnessAware(Recipe):
 
     needs_closure = True
 
-    def __init__(self, rho: float, base: Recipe | None, m: int | None, perturb: str):
+    def __init__(self, rho: float, base: Recipe | str | None, m: int | None, perturb: str):
         self.rho = rho
         self.base = base
         self.m = m
@@ -38,14 +38,21 @@ class SharpnessAware(Recipe):
 
     @property
     def _descent(self) -> Recipe:
-        if self.base is not None and not isinstance(self.base, Recipe):
-            raise ParameterTypeError(f"base must be a recipe such as SGD() or Adam(), got {self.base!r}.")
-        return SGD() if self.base is None else self.base
+        from flatcausal.optim._registry import get, names  # which know this recipe
+
+        base: Any = SGD() if self.base is None else self.base
+        if isinstance(base, str):
+            base = get(check_choice("base", base, names()))
+        if not isinstance(base, Recipe):
+            raise ParameterTypeError(
+                f"base must be a recipe such as SGD() or Adam(), or a name, got {self.base!r}."
+            )
+        return base
 
     def set_params(self, **params: Any) -> SharpnessAware:
-        """Set parameters; those of the default base are reached by ``base__`` as well."""
-        if self.base is None and any(key.startswith("base__") for key in params) and "base" not in params:
-            self.base = SGD()
+        """Set parameters; those of the default or a named base are reached by ``base__`` as well."""
+        if any(key.startswith("base__") for key in params) and "base" not in params:
+            self.base = self._descent
         return super().set_params(**params)
 
     @property
@@ -66,7 +73,7 @@ class SharpnessAware(Recipe):
     @property
     def needs_layers(self) -> bool:
         """Whether ``perturb`` or the base asks what a tensor is."""
-        return self.perturb != "all" or super().needs_layers
+        return self.perturb != "all" or self._descent.needs_layers
 
     def limiting_cases(self) -> Iterator[tuple[Recipe, Recipe]]:
         """Without radius it is its base; with micro-batches as large as the batch it has none."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from torch import nn
 
 from flatcausal.exceptions import ParameterError, ParameterTypeError
@@ -578,3 +579,16 @@ def test_parameters_unused_in_all_micro_batches_stay_unused():
     optimizer.step(split_closure(net, optimizer))
     assert unused.grad is None
     assert torch.equal(unused, torch.ones(2, dtype=torch.float64))
+
+
+def test_a_base_may_be_named():
+    assert SAM(base="adam").default_lr == Adam().default_lr
+    assert SAM(base="foof").needs_layers
+    recipe = clone(SAM(base="adam")).set_params(base__betas=(0.5, 0.9))
+    assert recipe.base.betas == (0.5, 0.9)
+    ends = []
+    for base in ("momentum", Momentum()):
+        net = module()
+        train(net, SAM(base=base).build(net, lr=0.05), 3)
+        ends.append([p.detach().clone() for p in net.parameters()])
+    assert all(map(torch.equal, *ends))
