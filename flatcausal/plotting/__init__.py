@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from flatcausal.plotting._dag import DAGDisplay
 from flatcausal.plotting._difference import DifferenceDisplay
 from flatcausal.plotting._population import PopulationDisplay
 
-__all__ = ["DifferenceDisplay", "PopulationDisplay"]
+__all__ = ["DAGDisplay", "DifferenceDisplay", "PopulationDisplay"]
