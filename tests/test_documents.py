@@ -11,7 +11,11 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/estimators.md", "docs/optimizers.md", pytest.param("README.md", marks=pytest.mark.slow)]
+    "page",
+    [
+        *("docs/data.md", "docs/estimators.md", "docs/optimizers.md"),
+        pytest.param("README.md", marks=pytest.mark.slow),
+    ],
 )
 def test_blocks_run(page):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)

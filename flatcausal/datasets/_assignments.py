@@ -30,6 +30,10 @@ class Assignment(Protocol):
         """Value of the node, from its parents' values (n_parents, n) and its own noise (n,)."""
         ...
 
+    def softened(self, factor: float) -> Assignment:
+        """Return the equation with the signal of its parents multiplied, its noise as it is."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class LocationScale:
@@ -64,6 +68,10 @@ class LocationScale:
             own *= signal if self.spread is self.mechanism else self.spread(inputs)
         return self.signal_scale * (signal - self.center) + own
 
+    def softened(self, factor: float) -> LocationScale:
+        """Return the equation with the signal of its parents multiplied, its noise as it is."""
+        return replace(self, signal_scale=self.signal_scale * factor)
+
     def standardised(self, mean: float, sd: float) -> LocationScale:
         """Return the equation of (x - mean) / sd."""
         return replace(
@@ -89,6 +97,11 @@ class Functional:
     def __call__(self, inputs: Array, noise: Array, /) -> Array:
         """Evaluate the equation."""
         return self.mechanism(np.concatenate([inputs, noise[None]]))
+
+    def softened(self, factor: float) -> Functional:
+        """Return the equation of multiplied parents: here signal and noise cannot be told apart."""
+        scales = np.tile([0.0, factor], (len(self.parents), 1))
+        return replace(self, mechanism=Unscaled.of(self.mechanism, scales, len(self.parents) + 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +130,10 @@ class Transformed:
         if self.link is not None:
             values = self.link(values)
         return self.scale * (values - self.center)
+
+    def softened(self, factor: float) -> Transformed:
+        """Return the equation with the signal of its parents multiplied before the link."""
+        return replace(self, inner=self.inner.softened(factor))
 
     def standardised(self, mean: float, sd: float) -> Transformed:
         """Return the equation of (x - mean) / sd."""

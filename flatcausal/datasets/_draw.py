@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from flatcausal._random import child
 from flatcausal.datasets._assignments import Assignment, LocationScale, Unscaled
+from flatcausal.datasets._categories import Categorical
 from flatcausal.datasets._fit import MAX_DRAWS, Fit, Fitted, no_mechanism
 from flatcausal.datasets._graph_laws import Adjacency
 from flatcausal.datasets._mechanisms import draw_mechanism
@@ -44,10 +46,20 @@ class ModelLaw:
         return min(_CALIBRATION, max(_MIN_CALIBRATION, _CALIBRATED_VALUES // n_nodes))
 
 
-def draw_model(adjacency: Adjacency, law: ModelLaw, sequence: np.random.SeedSequence) -> StructuralModel:
+# Cuts a node into categories, given its equation and its calibrated values.
+Cut = Callable[[Assignment, Array, np.random.Generator], Categorical]
+
+
+def draw_model(
+    adjacency: Adjacency,
+    law: ModelLaw,
+    sequence: np.random.SeedSequence,
+    cuts: Mapping[int, Cut],
+) -> StructuralModel:
     """Draw and calibrate one assignment after the other, in causal order.
 
-    Each node has its own streams, so that its function does not depend on the size of the calibration.
+    Each node has its own streams, so that its function does not depend on the size of the calibration. A node
+    with a cut becomes categorical before its children see it.
     """
     if law.standardize == "uumc":
         return StructuralModel(draw_uumc(adjacency, sequence), law.noise)
@@ -58,35 +70,43 @@ def draw_model(adjacency: Adjacency, law: ModelLaw, sequence: np.random.SeedSequ
     for node in range(n_nodes):
         parents = tuple(int(parent) for parent in np.flatnonzero(adjacency[:, node]))
         noise = NOISE[law.noise](np.random.default_rng(child(sequence, node, 1)), (n_rows,))
-        if not parents:
-            assignments.append(LocationScale((), None))
-            values[node] = noise
-            continue
-        rng = np.random.default_rng(child(sequence, node, 0))
-        rho = rng.uniform(*law.r2_range)
         inputs = values[list(parents)]
-        fit = Fit(
-            parents,
-            inputs,
-            noise,
-            law.noise_mode,
-            rho=rho if law.standardize == "r2" else None,
-            screened=law.standardize in ("r2", "internal"),
-        )
-        scales = raw[list(parents)] if law.standardize == "posthoc" else None
-        assignment, values[node] = _draw_fitted(node, fit, law, scales, rng)
-        if law.standardize in ("internal", "posthoc"):
-            center, scale = raw[node] = values[node].mean(), values[node].std()
-            assignment = assignment.standardised(float(center), float(scale))
-            values[node] = (values[node] - center) / scale
+        if parents:
+            scales = raw[list(parents)] if law.standardize == "posthoc" else None
+            rng = np.random.default_rng(child(sequence, node, 0))
+            assignment, values[node] = _draw_fitted(node, parents, inputs, noise, law, scales, rng)
+            if law.standardize in ("internal", "posthoc"):
+                center, scale = raw[node] = values[node].mean(), values[node].std()
+                assignment = assignment.standardised(float(center), float(scale))
+                values[node] = (values[node] - center) / scale
+        else:
+            assignment, values[node] = LocationScale((), None), noise
+        if node in cuts:
+            assignment = cuts[node](assignment, values[node], np.random.default_rng(child(sequence, node, 2)))
+            values[node] = assignment(inputs, noise)
         assignments.append(assignment)
     return StructuralModel(tuple(assignments), law.noise)
 
 
 def _draw_fitted(
-    node: int, fit: Fit, law: ModelLaw, scales: Array | None, rng: np.random.Generator
+    node: int,
+    parents: tuple[int, ...],
+    inputs: Array,
+    noise: Array,
+    law: ModelLaw,
+    scales: Array | None,
+    rng: np.random.Generator,
 ) -> Fitted:
     """Draw mechanisms until one fits."""
+    rho = rng.uniform(*law.r2_range)
+    fit = Fit(
+        parents,
+        inputs,
+        noise,
+        law.noise_mode,
+        rho=rho if law.standardize == "r2" else None,
+        screened=law.standardize in ("r2", "internal"),
+    )
     n_parents = len(fit.parents)
     n_inputs = n_parents + (law.noise_mode == "functional")
     for _ in range(MAX_DRAWS):

@@ -162,7 +162,7 @@ _ELEMENTWISE: dict[str, Callable[[Array], Array]] = {
 FUNCTIONS = (*_ELEMENTWISE, "mlp_tanh", "mlp_leaky_relu")
 
 
-def _draw_function(n_parents: int, rng: np.random.Generator) -> Mechanism:
+def draw_function(n_parents: int, rng: np.random.Generator) -> Mechanism:
     name = str(rng.choice(FUNCTIONS))
     if name.startswith("mlp_"):
         return UntrainedNet.draw(name.removeprefix("mlp_"), n_parents, rng)
@@ -172,7 +172,7 @@ def _draw_function(n_parents: int, rng: np.random.Generator) -> Mechanism:
 def _draw_assignment(parents: NDArray[np.intp], rng: np.random.Generator) -> LocationScale:
     if not parents.size:
         return LocationScale((), None, noise_scale=_ROOT_NOISE)
-    return LocationScale(tuple(map(int, parents)), _draw_function(len(parents), rng), noise_scale=0.0)
+    return LocationScale(tuple(map(int, parents)), draw_function(len(parents), rng), noise_scale=0.0)
 
 
 def _draw_model(adjacency: Adjacency, target: int, rng: np.random.Generator) -> StructuralModel:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal._validation import check_choice
-from flatcausal.datasets._graphs import check_acyclic
-from flatcausal.exceptions import DataError, GraphError, ParameterTypeError
+from flatcausal.datasets._named_graphs import check_graph, check_names
+from flatcausal.datasets._projection import Projection
 
 # Exclusive roles in order of priority, with the set that each is read from.
 _PRIORITY = {
@@ -32,6 +32,9 @@ class FeatureRoles:
     The sets overlap: parents are ancestors, a spouse may be an ancestor, a descendant or a sibling. ``role``
     gives each feature one name, the first that fits. Build it with :meth:`from_graph`.
 
+    Where nodes are hidden, roles are those in the latent projection on the observed ones: a cause through
+    hidden nodes alone is a parent.
+
     Parameters
     ----------
     feature_names : tuple of str
@@ -41,11 +44,15 @@ class FeatureRoles:
     ancestors, descendants : frozenset of str
         All causes and all effects, direct ones included.
     spouses : frozenset of str
-        Other causes of the target's children, neither parents nor children themselves.
+        Other causes of the target's children, neither parents nor children themselves; with hidden nodes,
+        also what else is in the Markov blanket and not adjacent to the target, such as a cause of a
+        feature that is confounded with it.
     siblings : frozenset of str
-        Neither causes nor effects, but sharing a cause with the target.
+        Neither causes nor effects, but sharing a cause with the target, hidden or not.
     distractors : frozenset of str
         Features that are no node of the graph.
+    confounded : frozenset of str, default=frozenset()
+        Those that share a hidden cause with the target, be they parents, children or neither.
 
     Examples
     --------
@@ -67,19 +74,29 @@ class FeatureRoles:
     spouses: frozenset[str]
     siblings: frozenset[str]
     distractors: frozenset[str]
+    confounded: frozenset[str] = frozenset()
 
     @classmethod
-    def from_graph(cls, graph: nx.DiGraph, target: str, feature_names: Iterable[str]) -> FeatureRoles:
+    def from_graph(
+        cls,
+        graph: nx.DiGraph,
+        target: str,
+        feature_names: Iterable[str],
+        *,
+        hidden: Iterable[str] = (),
+    ) -> FeatureRoles:
         """Read the roles off a graph.
 
         Parameters
         ----------
         graph : networkx.DiGraph
-            Edges point from cause to effect; every node must be the target or a feature.
+            Edges point from cause to effect; every node must be the target, a feature or hidden.
         target : str
             The node to be predicted.
         feature_names : iterable of str
             Names of the features in column order; one that is no node is a distractor.
+        hidden : iterable of str, default=()
+            Nodes that nobody sees.
 
         Returns
         -------
@@ -89,34 +106,45 @@ class FeatureRoles:
         Raises
         ------
         GraphError
-            If the graph has a cycle (one is named), lacks the target, or holds a node that is no feature.
+            If the graph has a cycle (one is named), lacks the target or a hidden node, or holds a node
+            that is no feature.
         DataError
-            If a feature name appears twice or is the target's.
+            If a feature name appears twice or is the target's, or a hidden node is shown.
         ParameterTypeError
             If graph is no DiGraph or a feature name no string.
         """
-        names = _check_names(feature_names, target)
-        _check_graph(graph, target, names)
+        names = check_names("feature_names", feature_names, target)
+        unseen = frozenset(check_names("hidden", hidden, target))
+        check_graph(graph, target, names, unseen)
         ancestors, descendants = nx.ancestors(graph, target), nx.descendants(graph, target)
-        parents, children = set(graph.predecessors(target)), set(graph.successors(target))
-        partners = {partner for child in children for partner in graph.predecessors(child)}
+        projection = Projection.of(graph, unseen)
+        parents = set(projection.directed.predecessors(target))
+        children = set(projection.directed.successors(target))
+        confounded = set(projection.confounded[target])
+        partners = {partner for child in children for partner in projection.directed.predecessors(child)}
+        distant = projection.markov_blanket(target) - confounded
         # Sharing a cause with the target means lying downstream of one of the target's causes.
         downstream = {node for layer in nx.bfs_layers(graph, ancestors) for node in layer}
         return cls(
             feature_names=names,
             parents=frozenset(parents),
-            ancestors=frozenset(ancestors),
+            ancestors=frozenset(ancestors - unseen),
             children=frozenset(children),
-            descendants=frozenset(descendants),
-            spouses=frozenset(partners - {target} - parents - children),
-            siblings=frozenset(downstream - ancestors - descendants - {target}),
+            descendants=frozenset(descendants - unseen),
+            spouses=frozenset((partners | distant) - {target} - parents - children),
+            siblings=frozenset(downstream - ancestors - descendants - unseen - {target}),
             distractors=frozenset(set(names) - set(graph)),
+            confounded=frozenset(confounded),
         )
 
     @property
     def markov_blanket(self) -> frozenset[str]:
-        """Parents, children and spouses: given these, the target is independent of the rest."""
-        return self.parents | self.children | self.spouses
+        """The least set given which the target is independent of all other features, in the faithful case.
+
+        Parents, children, spouses, and what is confounded with the target. Hidden nodes are not in it, so
+        it is the blanket of what can be observed: it says what predicts best, not what causes.
+        """
+        return self.parents | self.children | self.spouses | self.confounded
 
     @property
     def irrelevant(self) -> frozenset[str]:
@@ -145,7 +173,7 @@ class FeatureRoles:
         ----------
         truth : str
             One of "parents", "ancestors", "markov_blanket", "children", "descendants",
-            "spouses", "siblings", "irrelevant", "distractors".
+            "spouses", "siblings", "confounded", "irrelevant", "distractors".
 
         Returns
         -------
@@ -169,37 +197,7 @@ _SETS = (
     "descendants",
     "spouses",
     "siblings",
+    "confounded",
     "irrelevant",
     "distractors",
 )
-
-
-def _check_names(feature_names: Iterable[str], target: str) -> tuple[str, ...]:
-    if isinstance(feature_names, str):
-        raise ParameterTypeError(f"feature_names must be a list of names, got the string {feature_names!r}.")
-    names = tuple(feature_names)
-    seen: set[str] = set()
-    for name in names:
-        if not isinstance(name, str):
-            raise ParameterTypeError(f"feature_names must be strings, got {name!r}; rename the column.")
-        if name == target:
-            raise DataError(f"the target {target!r} is also a feature; drop it from feature_names.")
-        if name in seen:
-            raise DataError(f"feature_names holds {name!r} twice; rename one of the columns.")
-        seen.add(name)
-    return names
-
-
-def _check_graph(graph: nx.DiGraph, target: str, names: tuple[str, ...]) -> None:
-    if not isinstance(graph, nx.DiGraph):
-        raise ParameterTypeError(f"graph must be a networkx DiGraph, got {type(graph).__name__}.")
-    if target not in graph:
-        raise GraphError(f"the target {target!r} is no node of the graph; add an edge to or from it.")
-    features = set(names)
-    for node in graph:
-        if node != target and node not in features:
-            raise GraphError(
-                f"the graph's node {node!r} is neither a feature nor the target; "
-                "add the column or drop the node."
-            )
-    check_acyclic(graph)

@@ -1,8 +1,8 @@
-"""Rows of a data set, observed or under interventions, and environments to draw them from."""
+"""Rows of a data set, observed or under interventions, at once or in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flatcausal._random import RandomState, child, seed_sequence
-from flatcausal._validation import check_choice, check_integer, check_real
-from flatcausal.datasets._blueprint import ENVIRONMENTS, SAMPLES, Blueprint
+from flatcausal._validation import check_integer
+from flatcausal.datasets._blueprint import SAMPLES, Blueprint
 from flatcausal.datasets._columns import Columns
-from flatcausal.datasets._environments import KINDS, Environment, draw_environment
-from flatcausal.datasets._requests import check_do, check_environment, intervenable
+from flatcausal.datasets._environments import Environment
+from flatcausal.datasets._intervening import Intervening
+from flatcausal.datasets._requests import Request
 from flatcausal.datasets._stream import block_intervention, draw_blocks
 
 if TYPE_CHECKING:
@@ -30,17 +31,17 @@ class Sample:
     Parameters
     ----------
     X : ndarray of float64 or DataFrame, shape (n, n_features)
-        The features, distractors included.
+        The features, distractors included; codes 0, 1, ... of a categorical one, or pandas categoricals.
     y : ndarray of float64 or Series, shape (n,)
-        The target.
+        The target; int64, 0 or 1, for classification.
     """
 
     X: Array | pd.DataFrame
     y: Array | pd.Series
 
 
-class Sampling:
-    """The part of a data set that draws rows and environments."""
+class Sampling(Intervening):
+    """The part of a data set that draws rows."""
 
     feature_names_: list[str]
     n_features_: int
@@ -49,7 +50,6 @@ class Sampling:
     _columns: Columns
     _root: np.random.SeedSequence
     _n_samples_drawn: int
-    _n_environments_drawn: int
 
     def sample(
         self,
@@ -58,7 +58,11 @@ class Sampling:
         return_X_y: bool = False,
         as_frame: bool = False,
         do: Mapping[str, ArrayLike] | None = None,
+        shift: Mapping[str, float] | None = None,
+        scale: Mapping[str, float] | None = None,
+        soft: Mapping[str, float] | None = None,
         env: Environment | None = None,
+        allow_target: bool = False,
         random_state: RandomState = None,
     ) -> Any:
         """Draw rows.
@@ -75,21 +79,28 @@ class Sampling:
         as_frame : bool, default=False
             Return a pandas DataFrame and Series with names.
         do : dict of str to float or array-like of shape (n,), default=None
-            Features to hold at a value, cut off from their causes.
+            Features to hold at a value, cut off from their causes; a categorical one at a category's code.
+        shift, scale : dict of str to float, default=None
+            What to add to the noise u of a feature, which has variance 1, and what to multiply it with.
+        soft : dict of str to float, default=None
+            Features whose causes' signal is multiplied by 1 + this number, while their noise stays; with
+            ``noise_mode="functional"``, where the two cannot be told apart, their causes' values.
         env : Environment, default=None
-            An environment from :meth:`environments`; ``do`` wins where both name a feature.
+            An environment from :meth:`environments`; it spares the features that any of the above names.
+        allow_target : bool, default=False
+            Let interventions name the target.
         random_state : int, SeedSequence, Generator, RandomState or None, default=None
             Seed of the rows. None draws further rows at each call, all determined by the dataset's own seed.
 
         Returns
         -------
         Sample or tuple
-            X of shape (n, n_features) and y of shape (n,), float64.
+            X of shape (n, n_features), float64, and y of shape (n,), float64 or int64.
 
         Raises
         ------
         ParameterError
-            If n < 1, or an intervention names the target or an unknown feature.
+            If n < 1, or an intervention names an unknown feature, one that it cannot move, or the target.
         DataError
             If a value of ``do`` is not finite or has another length than n.
 
@@ -101,98 +112,122 @@ class Sampling:
         True
         """
         n = check_integer("n", n, low=1)
-        held = check_do(do, n, self._columns)
-        check_environment(env, self._columns, self._blueprint.model)
-        if random_state is None:
-            sequence = child(self._root, SAMPLES, self._n_samples_drawn)
-            self._n_samples_drawn += 1
-        else:
-            sequence = child(seed_sequence(random_state), SAMPLES)
-        X, y = self._draw_rows(n, held, env, sequence)
-        if as_frame:
-            X, y = _as_frame(X, y, self.feature_names_, self.target_name_)
-        return (X, y) if return_X_y else Sample(X, y)
+        request = self._border.request(
+            n, do=do, shift=shift, scale=scale, soft=soft, env=env, allow_target=allow_target
+        )
+        X, y = next(self._draw_batches(n, n, request, self._next_rows(random_state)))
+        return self._as_asked(X, y, return_X_y=return_X_y, as_frame=as_frame)
 
-    def _draw_rows(
+    def iter_batches(
         self,
         n: int,
-        held: dict[str, float | Array],
-        env: Environment | None,
-        sequence: np.random.SeedSequence,
-    ) -> tuple[Array, Array]:
-        node_of = self._columns.node_of
-        on_nodes = {node_of[name]: value for name, value in held.items() if name in node_of}
-        intervene = block_intervention(on_nodes, env, node_of)
-        X, y = np.empty((n, self.n_features_)), np.empty(n)
-        features, target = self._blueprint.features, self._blueprint.target
-        for rows, nodes, distractors in draw_blocks(n, self._blueprint, intervene, sequence):
-            wanted = rows.stop - rows.start
-            X[rows] = self._columns.place(nodes[features], distractors)[:, :wanted].T
-            y[rows] = nodes[target, :wanted]
-        for name in held.keys() - node_of.keys():
-            X[:, self.feature_names_.index(name)] = held[name]
-        return X, y
-
-    def environments(
-        self,
-        k: int,
+        batch_size: int,
         *,
-        kind: str = "do",
-        fraction: float = 0.25,
-        strength: float = 2.0,
+        return_X_y: bool = False,
+        as_frame: bool = False,
+        do: Mapping[str, ArrayLike] | None = None,
+        shift: Mapping[str, float] | None = None,
+        scale: Mapping[str, float] | None = None,
+        soft: Mapping[str, float] | None = None,
+        env: Environment | None = None,
+        allow_target: bool = False,
         random_state: RandomState = None,
-    ) -> list[Environment]:
-        """Draw environments: interventions on random features, never on the target or its noise.
+    ) -> Iterator[Any]:
+        """Draw rows batch by batch, bitwise those of one :meth:`sample`, in memory that does not grow with n.
 
         Parameters
         ----------
-        k : int
-            How many, at least 1.
-        kind : {"do", "shift", "scale"}, default="do"
-            ``do``: features become draws from N(±strength, 1.5²); ``shift``: their noise moves by
-            ±strength of its standard deviations; ``scale``: their noise is multiplied by strength.
-        fraction : float, default=0.25
-            Share of the graph's features that each environment concerns, in (0, 1]; at least one feature. For
-            ``shift`` and ``scale``, of those that have noise.
-        strength : float, default=2.0
-            How far to go, at least 0.
-        random_state : int, SeedSequence, Generator, RandomState or None, default=None
-            Seed. None draws further environments at each call, determined by the dataset's own seed.
+        n : int
+            Number of rows, at least 1.
+        batch_size : int
+            Rows of a batch, at least 1; the last batch may have fewer.
+        return_X_y, as_frame, do, shift, scale, soft, env, allow_target, random_state
+            As for :meth:`sample`; values of ``do`` are for all n rows.
 
         Returns
         -------
-        list of Environment
-            To be passed as ``sample(env=...)``.
+        iterator of Sample or tuple
+            Each batch in arrays of its own.
 
         Raises
         ------
-        ParameterError
-            If a parameter is out of its range.
+        ParameterError, DataError
+            As for :meth:`sample`, at the call and not at the first batch.
 
         Examples
         --------
+        >>> import numpy as np
         >>> from flatcausal.datasets import SyntheticDAGDataset
-        >>> ds = SyntheticDAGDataset(n_nodes=9, n_distractors=1, random_state=0)
-        >>> [len(env.features) for env in ds.environments(3, kind="shift")]
-        [2, 2, 2]
+        >>> ds = SyntheticDAGDataset(n_nodes=5, n_distractors=1, random_state=0)
+        >>> batches = [batch.y for batch in ds.iter_batches(2500, 1000, random_state=1)]
+        >>> [len(y) for y in batches]
+        [1000, 1000, 500]
+        >>> bool((np.concatenate(batches) == ds.sample(2500, random_state=1).y).all())
+        True
         """
-        k = check_integer("k", k, low=1)
-        kind = check_choice("kind", kind, KINDS)
-        fraction = check_real("fraction", fraction, low=0.0, high=1.0, open_low=True)
-        strength = check_real("strength", strength, low=0.0)
-        if random_state is None:
-            sequence = child(self._root, ENVIRONMENTS, self._n_environments_drawn)
-            self._n_environments_drawn += 1
-        else:
-            sequence = child(seed_sequence(random_state), ENVIRONMENTS)
-        names = intervenable(kind, self._columns, self._blueprint.model)
-        return [
-            draw_environment(kind, names, fraction, strength, np.random.default_rng(child(sequence, index)))
-            for index in range(k)
-        ]
+        n = check_integer("n", n, low=1)
+        batch_size = check_integer("batch_size", batch_size, low=1)
+        request = self._border.request(
+            n, do=do, shift=shift, scale=scale, soft=soft, env=env, allow_target=allow_target
+        )
+        batches = self._draw_batches(n, batch_size, request, self._next_rows(random_state))
+        return (self._as_asked(X, y, return_X_y=return_X_y, as_frame=as_frame) for X, y in batches)
+
+    def _next_rows(self, random_state: RandomState) -> np.random.SeedSequence:
+        if random_state is not None:
+            return child(seed_sequence(random_state), SAMPLES)
+        self._n_samples_drawn += 1
+        return child(self._root, SAMPLES, self._n_samples_drawn - 1)
+
+    def _draw_batches(
+        self, n: int, batch_size: int, request: Request, sequence: np.random.SeedSequence
+    ) -> Iterator[tuple[Array, Array]]:
+        """Cut the stream's blocks into batches."""
+        border = self._border
+        intervene = block_intervention(border.model, request, border.node_of)
+        held = {
+            self.feature_names_.index(name): np.broadcast_to(value, (n,))
+            for name, value in request.do.items()
+            if name not in border.node_of
+        }
+        features, target = self._blueprint.features, self._blueprint.target
+        X = y = np.empty(0)
+        filled = 0
+        for rows, nodes, distractors in draw_blocks(n, self._blueprint, intervene, sequence):
+            columns = self._columns.place(nodes[features], distractors)
+            labels = self._columns.shown_target(nodes[target])
+            for column, values in held.items():
+                columns[column, : rows.stop - rows.start] = values[rows]
+            row = rows.start
+            while row < rows.stop:
+                if not filled:
+                    size = min(batch_size, n - row)
+                    X, y = np.empty((size, self.n_features_)), np.empty(size, dtype=labels.dtype)
+                taken = min(len(y) - filled, rows.stop - row)
+                block = slice(row - rows.start, row - rows.start + taken)
+                X[filled : filled + taken] = columns[:, block].T
+                y[filled : filled + taken] = labels[block]
+                row, filled = row + taken, filled + taken
+                if filled == len(y):
+                    yield X, y
+                    filled = 0
+
+    def _as_asked(self, X: Array, y: Array, *, return_X_y: bool, as_frame: bool) -> Any:
+        if as_frame:
+            frame, series = _as_frame(X, y, self._columns)
+            return (frame, series) if return_X_y else Sample(frame, series)
+        return (X, y) if return_X_y else Sample(X, y)
 
 
-def _as_frame(X: Array, y: Array, names: list[str], target: str) -> tuple[pd.DataFrame, pd.Series]:
+def _as_frame(X: Array, y: Array, columns: Columns) -> tuple[pd.DataFrame, pd.Series]:
     import pandas as pd  # pandas takes a while to load, and arrays do not need it
 
-    return pd.DataFrame(X, columns=pd.Index(names)), pd.Series(y, name=target)
+    frame = pd.DataFrame(X, columns=pd.Index(columns.feature_names))
+    for position, name in enumerate(columns.feature_names):
+        if name in columns.categories:
+            equation = columns.categories[name]
+            codes = frame.iloc[:, position].to_numpy(dtype=np.int64)
+            categories = pd.RangeIndex(equation.n_categories)
+            dtype = pd.CategoricalDtype(categories, ordered=equation.kind == "ordinal")
+            frame.isetitem(position, pd.Categorical.from_codes(codes, dtype=dtype))
+    return frame, pd.Series(y, name=columns.target_name)

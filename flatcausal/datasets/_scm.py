@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal.datasets._assignments import Assignment
+from flatcausal.datasets._categories import CATEGORICAL
 from flatcausal.datasets._noise import NOISE
 
 Array = NDArray[np.float64]
@@ -16,14 +17,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Intervention:
-    """Nodes held at a value, and changes of the noise u: u -> scale * u + shift."""
+    """Nodes held at a (latent) value, changes of the noise u -> scale * u + shift, and other equations."""
 
     do: Mapping[int, float | Array] = field(default_factory=dict)
     shift: Mapping[int, float] = field(default_factory=dict)
     scale: Mapping[int, float] = field(default_factory=dict)
+    equations: Mapping[int, Assignment] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.do or self.shift or self.scale)
+        return bool(self.do or self.shift or self.scale or self.equations)
 
 
 NOTHING = Intervention()
@@ -62,12 +64,14 @@ class StructuralModel:
         values = np.empty_like(noise)
         for node, assignment in enumerate(self.assignments):
             if node in intervention.do:
-                values[node] = intervention.do[node]
+                held = intervention.do[node]
+                values[node] = assignment.cut(held) if isinstance(assignment, CATEGORICAL) else held
                 continue
             u = noise[node]
             if node in intervention.scale:
                 u = intervention.scale[node] * u
             if node in intervention.shift:
                 u = u + intervention.shift[node]
-            values[node] = assignment(values[list(assignment.parents)], u)
+            equation = intervention.equations.get(node, assignment)
+            values[node] = equation(values[list(equation.parents)], u)
         return values

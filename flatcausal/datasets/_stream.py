@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal._random import child
+from flatcausal.datasets._assignments import Assignment
 from flatcausal.datasets._blueprint import Blueprint
-from flatcausal.datasets._environments import Environment
-from flatcausal.datasets._scm import NOTHING, Intervention
+from flatcausal.datasets._categories import CATEGORICAL
+from flatcausal.datasets._redraw import redrawn_equations
+from flatcausal.datasets._requests import Request
+from flatcausal.datasets._scm import NOTHING, Intervention, StructuralModel
 
 Array = NDArray[np.float64]
 
@@ -44,25 +47,56 @@ def draw_blocks(
         yield slice(start, min(start + BLOCK_ROWS, n)), values, distractors
 
 
+def leave_alone(start: int, stream: np.random.SeedSequence) -> Intervention:
+    """Leave every block as it is."""
+    return NOTHING
+
+
 def block_intervention(
-    do: Mapping[int, float | Array], env: Environment | None, node_of: Mapping[str, int]
+    model: StructuralModel, request: Request, node_of: Mapping[str, int]
 ) -> BlockIntervention:
-    """Join ``do`` and an environment; where both name a node, ``do`` wins."""
+    """Turn names into nodes, and draw what an environment adds; it yields where a request names its node."""
+    do = {
+        node_of[name]: _latent(model.assignments[node_of[name]], value)
+        for name, value in request.do.items()
+        if name in node_of
+    }
+    changes = {
+        kind: {node_of[name]: value for name, value in getattr(request, kind).items()}
+        for kind in ("shift", "scale", "soft")
+    }
+    env = request.env
+    around: dict[int, float] = {}
+    spared: dict[int, float] = {}
+    if env is not None:
+        named = set(do).union(*changes.values())
+        around = {node_of[name]: value for name, value in zip(env.features, env.values, strict=True)}
+        spared = {node: value for node, value in around.items() if node not in named}
+        if env.kind in changes:
+            changes[env.kind] = {**spared, **changes[env.kind]}
+    equations = {node: model.assignments[node].softened(1.0 + eps) for node, eps in changes["soft"].items()}
+    if env is not None and env.kind == "mechanism":
+        equations |= redrawn_equations(model, {node: int(seed) for node, seed in spared.items()})
 
     def intervene(start: int, stream: np.random.SeedSequence) -> Intervention:
         held = {node: _block_of(value, start) for node, value in do.items()}
-        if env is None:
-            return Intervention(held)
-        values = {node_of[name]: value for name, value in zip(env.features, env.values, strict=True)}
-        if env.kind != "do":
-            return Intervention(held, **{env.kind: values})
-        draws = np.random.default_rng(stream).standard_normal((len(values), BLOCK_ROWS))
-        forced = {
-            node: value + env.spread * draw for (node, value), draw in zip(values.items(), draws, strict=True)
-        }
-        return Intervention({**forced, **held})
+        if env is not None and env.kind == "do":
+            # All are drawn, also those that yield, so that one does not move another.
+            draws = np.random.default_rng(stream).standard_normal((len(around), BLOCK_ROWS))
+            forced = {
+                node: value + env.spread * draw
+                for (node, value), draw in zip(around.items(), draws, strict=True)
+                if node in spared
+            }
+            held = {**forced, **held}
+        return Intervention(held, changes["shift"], changes["scale"], equations)
 
     return intervene
+
+
+def _latent(assignment: Assignment, value: float | Array) -> float | Array:
+    """The value that a node is held at; a category stands for one that is cut to it."""
+    return assignment.latent(value) if isinstance(assignment, CATEGORICAL) else value
 
 
 def _block_of(value: float | Array, start: int) -> float | Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import networkx as nx
@@ -10,9 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flatcausal._random import RandomState, child, seed_sequence
-from flatcausal._validation import check_boolean
-from flatcausal.datasets._blueprint import COLUMNS, Blueprint, check_parameters
+from flatcausal._validation import check_boolean, check_choice, check_integer
+from flatcausal.datasets._bayes import BayesScore
+from flatcausal.datasets._blueprint import COLUMNS, Blueprint
 from flatcausal.datasets._columns import Columns
+from flatcausal.datasets._document import Documented
+from flatcausal.datasets._gaussian_bn import read_gaussian_bn
+from flatcausal.datasets._parameters import check_parameters
 from flatcausal.datasets._presets import FIXED, check_preset
 from flatcausal.datasets._published import draw_published
 from flatcausal.datasets._roles import FeatureRoles
@@ -20,7 +25,7 @@ from flatcausal.datasets._sampling import Sampling
 from flatcausal.datasets._truth import Truth
 
 
-class SyntheticDAGDataset(Sampling, Truth):
+class SyntheticDAGDataset(Documented, Sampling, Truth, BayesScore):
     r"""A random structural causal model with a target, its true graph, and distractor columns.
 
     Everything is drawn at construction and then frozen: samples, interventions and environments
@@ -91,15 +96,37 @@ class SyntheticDAGDataset(Sampling, Truth):
         Rows from which means and sds are estimated, once, at construction. A node's sd is then off by about
         1 / sqrt(2 n_calibration). None: 20000 rows (0.5 %) up to 200 nodes, then 4000000 / n_nodes, at least
         5000 (1 %).
+    n_hidden : int, default=0
+        Hidden confounders to add to the graph: each causes two nodes, no two the same, and is never shown.
+        The first has the target among its children. The three minima above count nothing hidden.
+    categorical_fraction : float, default=0.0
+        Share of the graph's features that are categories, in [0, 1]; at least one if it is not 0. Frozen
+        thresholds cut such a node's latent value, of which ``r2_range`` then speaks, into categories of
+        random shares, none below half of an equal share. Its children see the category and nothing else: in
+        the equations a category counts as the mean latent value in it, brought back to the mean and variance
+        of the latent value.
+    categorical_types : sequence of {"binary", "ordinal", "nominal"}, default=all three
+        Types to draw from; the last two have 3 to 6 categories, fewer where the latent value itself is
+        discrete. Columns show codes 0, 1, ..., which a nominal column has in random order.
+    task : {"regression", "classification"}, default="regression"
+        For classification the target is 1 where its latent value exceeds a frozen threshold, else 0: probit
+        for normal noise. Its children see the class and nothing else.
+    prevalence : float, default=0.5
+        Share of ones, in (0, 1), up to the error of calibration; for classification.
+    label_noise : float, default=0.0
+        Probability with which the target is turned around, whatever its causes say; less than prevalence and
+        1 - prevalence. It is part of the target's equation, so that its children see the label as shown.
     random_state : int, SeedSequence, Generator, RandomState or None, default=None
         Seed of the model and of the samples that are drawn without a seed of their own.
 
     Attributes
     ----------
     graph_ : networkx.DiGraph
-        The true graph on feature names and the target's name; distractors are not in it.
+        The true graph on feature names and the target's name; distractors are not in it. Hidden nodes are,
+        with the node attribute ``hidden=True``.
     adjacency_ : ndarray of int64, shape (n_features + 1, n_features + 1)
         The same graph in column order, row -> column, target last; distractors have empty rows and columns.
+        Hidden nodes are left out, which leaves the directed part of the latent projection.
     feature_names_ : list of str
         Column names: ``x0``, ``x1``, ..., or the names of your graph.
     target_name_ : str
@@ -108,6 +135,12 @@ class SyntheticDAGDataset(Sampling, Truth):
         What each feature is to the target.
     n_features_ : int
         Number of columns.
+    hidden_names_ : list of str
+        Names of the hidden nodes in ``graph_``: ``h0``, ``h1``, ...
+    categorical_features_ : ndarray of bool, shape (n_features,)
+        Which columns are categories, shadows of categories included; an estimator's ``categorical_features``.
+    task_ : str
+        ``"regression"`` or ``"classification"``.
 
     Raises
     ------
@@ -152,6 +185,12 @@ class SyntheticDAGDataset(Sampling, Truth):
         distractors: str = "shadow",
         shuffle_columns: bool = True,
         n_calibration: int | None = None,
+        n_hidden: int = 0,
+        categorical_fraction: float = 0.0,
+        categorical_types: str | Sequence[str] = ("binary", "ordinal", "nominal"),
+        task: str = "regression",
+        prevalence: float = 0.5,
+        label_noise: float = 0.0,
         random_state: RandomState = None,
     ) -> None:
         law = check_parameters(
@@ -171,6 +210,12 @@ class SyntheticDAGDataset(Sampling, Truth):
             min_spouses=min_spouses,
             distractors=distractors,
             n_calibration=n_calibration,
+            n_hidden=n_hidden,
+            categorical_fraction=categorical_fraction,
+            categorical_types=categorical_types,
+            task=task,
+            prevalence=prevalence,
+            label_noise=label_noise,
         )
         shuffle = check_boolean("shuffle_columns", shuffle_columns)
         root = seed_sequence(random_state)
@@ -221,21 +266,114 @@ class SyntheticDAGDataset(Sampling, Truth):
         dataset._assemble(draw_published(**sizes, root=root), root, shuffle=True)
         return dataset
 
+    @classmethod
+    def from_gaussian_bn(
+        cls,
+        path: str | Path,
+        target: str,
+        *,
+        n_distractors: int = 10,
+        distractors: str = "shadow",
+        shuffle_columns: bool = True,
+        random_state: RandomState = None,
+    ) -> Self:
+        r"""Read a linear Gaussian Bayesian network, such as one fitted to real data.
+
+        Nodes are :math:`x_j = b_j + \sum_i w_{ij} x_i + \sqrt{v_j}\, u_j` with the numbers of the file and
+        normal u, on the file's own scale: nothing is standardised, so that variances may betray the causal
+        order; see :meth:`sortability`.
+
+        Parameters
+        ----------
+        path : str or path
+            A JSON file in the form in which pgmpy ships its networks: ``{"nodes": [name, ...], "arcs":
+            [[from, to], ...], "cpds": {name: {"parents": [parent, ...], "coefficients": {"(Intercept)": [b],
+            parent: [w], ...}, "variance": [v]}}}``.
+        target : str
+            The node to predict.
+        n_distractors : int, default=10
+            Columns to add that are independent of everything.
+        distractors : {"shadow", "published"}, default="shadow"
+            Which ones, as for the class.
+        shuffle_columns : bool, default=True
+            Shuffle the columns.
+        random_state : int, SeedSequence, Generator, RandomState or None, default=None
+            Seed of the order of columns, the distractors and the samples.
+
+        Returns
+        -------
+        SyntheticDAGDataset
+            With the names of the file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        DataError
+            If it is no such network, a number is not finite or a variance not above 0.
+        GraphError
+            If the network has a cycle, or coefficients, arcs and nodes do not agree.
+        ParameterError
+            If the target is no node, or another parameter is impossible.
+
+        Examples
+        --------
+        >>> import json, pathlib, tempfile
+        >>> from flatcausal.datasets import SyntheticDAGDataset
+        >>> network = {
+        ...     "nodes": ["dose", "response"],
+        ...     "arcs": [["dose", "response"]],
+        ...     "cpds": {
+        ...         "dose": {"parents": [], "coefficients": {"(Intercept)": [2.0]}, "variance": [1.0]},
+        ...         "response": {
+        ...             "parents": ["dose"],
+        ...             "coefficients": {"(Intercept)": [1.0], "dose": [0.5]},
+        ...             "variance": [0.25],
+        ...         },
+        ...     },
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "network.json")
+        ...     _ = path.write_text(json.dumps(network))
+        ...     ds = SyntheticDAGDataset.from_gaussian_bn(path, "response", n_distractors=0, random_state=0)
+        >>> ds.feature_names_, float(ds.effects("total", scale="raw")[0])
+        (['dose'], 0.5)
+        """
+        n_distractors = check_integer("n_distractors", n_distractors, low=0)
+        check_choice("distractors", distractors, ["shadow", "published"])
+        shuffle = check_boolean("shuffle_columns", shuffle_columns)
+        root = seed_sequence(random_state)
+        dataset = cls.__new__(cls)
+        blueprint = read_gaussian_bn(path, target, distractors, n_distractors, root)
+        dataset._assemble(blueprint, root, shuffle=shuffle)
+        return dataset
+
     def _assemble(self, blueprint: Blueprint, root: np.random.SeedSequence, *, shuffle: bool) -> None:
-        """Lay the columns out, name them, and read the roles off the graph."""
-        self._blueprint, self._root = blueprint, root
-        self._n_samples_drawn = self._n_environments_drawn = 0
+        """Place and name the columns of a model that was just drawn."""
         rng = np.random.default_rng(child(root, COLUMNS)) if shuffle else None
-        self._columns = Columns.of(blueprint, rng)
+        self._lay_out(blueprint, Columns.of(blueprint, rng), root)
+
+    def _lay_out(self, blueprint: Blueprint, columns: Columns, root: np.random.SeedSequence) -> None:
+        """Set everything that can be seen, from what is frozen."""
+        self._blueprint, self._columns, self._root = blueprint, columns, root
+        self._n_samples_drawn = self._n_environments_drawn = 0
         self.feature_names_ = list(self._columns.feature_names)
         self.n_features_ = len(self.feature_names_)
         self.target_name_ = self._columns.target_name
         self.graph_ = self._columns.graph(blueprint)
         self.adjacency_ = self._columns.adjacency(self.graph_)
-        self.roles_ = FeatureRoles.from_graph(self.graph_, self.target_name_, self.feature_names_)
+        self.hidden_names_ = [name for name, hidden in self.graph_.nodes(data="hidden") if hidden]
+        self.roles_ = FeatureRoles.from_graph(
+            self.graph_, self.target_name_, self.feature_names_, hidden=self.hidden_names_
+        )
+        self.categorical_features_ = np.array(
+            [name in self._columns.categories for name in self.feature_names_], dtype=bool
+        )
+        self.task_ = blueprint.task
 
     def __repr__(self) -> str:
+        hidden = f" ({len(self.hidden_names_)} hidden)" if self.hidden_names_ else ""
         return (
-            f"<SyntheticDAGDataset: {len(self.graph_)} nodes, {self.graph_.number_of_edges()} edges, "
+            f"<SyntheticDAGDataset: {len(self.graph_)} nodes{hidden}, {self.graph_.number_of_edges()} edges, "
             f"{len(self._blueprint.distractors)} distractors, target {self.target_name_!r}>"
         )

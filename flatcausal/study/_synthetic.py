@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from flatcausal.datasets import SyntheticDAGDataset
 
 _check_rows = partial(check_sequence, check=partial(check_integer, low=4))
-_check_mechanisms = partial(check_sequence, check=partial(check_choice, choices=("linear", "mlp")))
-
+_FAMILIES = ("linear", "mlp", "rff", "polynomial", "tree", "mixture", "post_nonlinear")
+_check_mechanisms = partial(check_sequence, check=partial(check_choice, choices=_FAMILIES))
 
 # Keys that are parameters of SyntheticDAGDataset, under the same names.
 _LAW = (
     "expected_degree",
+    "graph",
     "mechanisms",
     "noise",
+    "noise_mode",
     "r2_range",
+    "standardize",
+    "n_hidden",
     "min_parents",
     "min_children",
     "min_spouses",
@@ -58,9 +62,13 @@ class SyntheticData(Section):
     n_nodes: int = integer(20, low=3)
     n_distractors: int = integer(10, low=0)
     expected_degree: float = real(3.0, low=0.0, open_low=True)
+    graph: str = choice("er", "er", "scale_free_in", "scale_free_out", "small_world", "layered")
     mechanisms: tuple[str, ...] = checked(("linear", "mlp"), _check_mechanisms)
-    noise: str = choice("normal", "normal", "laplace", "uniform")
+    noise: str = choice("normal", "normal", "laplace", "uniform", "t", "gumbel", "mixture")
+    noise_mode: str = choice("additive", "additive", "multiplicative", "heteroscedastic", "functional")
     r2_range: tuple[float, float] = checked((0.3, 0.9), partial(_check_pair, check=check_real))
+    standardize: str = choice("r2", "r2", "internal", "uumc", "posthoc")
+    n_hidden: int = integer(0, low=0)
     min_parents: int = integer(1, low=0)
     min_children: int = integer(1, low=0)
     min_spouses: int = integer(0, low=0)
@@ -68,7 +76,7 @@ class SyntheticData(Section):
     n_train: int = integer(1000, low=4)
     n_test: int = integer(1000, low=2)
     n_environments: int = integer(5, low=0)
-    environment_kind: str = choice("do", "do", "shift", "scale")
+    environment_kind: str = choice("do", "do", "shift", "scale", "soft")
     environment_fraction: float = real(0.25, low=0.0, high=1.0, open_low=True)
     environment_strength: float = real(2.0, low=0.0)
 

@@ -8,7 +8,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from flatcausal.datasets import Environment, FeatureRoles, SyntheticDAGDataset
+from flatcausal.datasets import (
+    Environment,
+    FeatureRoles,
+    SyntheticDAGDataset,
+    make_dag_classification,
+    make_dag_regression,
+)
 from flatcausal.exceptions import DataError, FlatCausalError, GraphError, ParameterError, ParameterTypeError
 from flatcausal.exceptions import FeatureAlignmentError as AlignmentError
 
@@ -124,6 +130,56 @@ CONSTRUCTION = [
         "adjacency must be a networkx DiGraph, a square matrix",
     ),
     (lambda: Data(adjacency=nx.DiGraph([(0, 1)])), ParameterTypeError, "got the node 0"),
+    (lambda: Data(n_hidden=-1), ParameterError, "n_hidden must be at least 0, got -1"),
+    (lambda: Data(n_hidden=1.0), ParameterTypeError, "n_hidden must be an integer, got 1.0"),
+    (
+        lambda: Data(4, n_hidden=7),
+        ParameterError,
+        "n_hidden must be at most 6, the pairs among 4 nodes, got 7",
+    ),
+    (lambda: Data(adjacency=CHAIN, n_hidden=4), ParameterError, "the pairs among 3 nodes, got 4"),
+    (lambda: Data(categorical_fraction=1.1), ParameterError, "categorical_fraction must be finite"),
+    (lambda: Data(categorical_fraction=-0.1), ParameterError, "categorical_fraction must be finite"),
+    (lambda: Data(categorical_fraction="half"), ParameterTypeError, "must be a number, got 'half'"),
+    (
+        lambda: Data(categorical_types=("binary", "text")),
+        ParameterError,
+        "categorical_types must be one of 'binary', 'ordinal', 'nominal', got 'text'",
+    ),
+    (lambda: Data(categorical_types=()), ParameterError, "categorical_types must hold at least one of"),
+    (lambda: Data(categorical_types=2), ParameterTypeError, "categorical_types must be a sequence of names"),
+    (lambda: Data(task="multiclass"), ParameterError, "task must be one of 'regression', 'classification'"),
+    (lambda: Data(task=None), ParameterError, "task must be one of"),
+    (lambda: Data(task="classification", prevalence=0), ParameterError, "prevalence must be finite and"),
+    (lambda: Data(task="classification", prevalence=1.0), ParameterError, "less than 1.0, got 1.0"),
+    (lambda: Data(task="classification", prevalence=math.nan), ParameterError, "prevalence must be finite"),
+    (lambda: Data(task="classification", label_noise=0.5), ParameterError, "label_noise must be finite"),
+    (lambda: Data(task="classification", label_noise="1%"), ParameterTypeError, "label_noise must be a num"),
+    (
+        lambda: Data(task="classification", prevalence=0.1, label_noise=0.1),
+        ParameterError,
+        "label_noise must be less than prevalence and 1 - prevalence, got 0.1 with prevalence=0.1",
+    ),
+    (lambda: Data(prevalence=0.3), ParameterError, "prevalence is for task='classification', got 0.3"),
+    (lambda: Data(label_noise=0.1), ParameterError, "label_noise is for task='classification', got 0.1"),
+    (
+        lambda: Data(standardize="uumc", mechanisms="linear", task="classification"),
+        ParameterError,
+        "standardize='uumc' is for linear models of numbers",
+    ),
+    (
+        lambda: Data(standardize="uumc", mechanisms="linear", categorical_fraction=0.5),
+        ParameterError,
+        "got categorical_fraction=0.5 and task='regression'",
+    ),
+    (lambda: make_dag_regression(0), ParameterError, "n_samples must be at least 1, got 0"),
+    (lambda: make_dag_regression(return_X_y=1), ParameterTypeError, "return_X_y must be True or False"),
+    (lambda: make_dag_regression(as_frame="yes"), ParameterTypeError, "as_frame must be True or False"),
+    (lambda: make_dag_regression(n_informative=3), ParameterError, "'n_informative' is no parameter of"),
+    (lambda: make_dag_regression(task="classification"), ParameterError, "task is 'regression' here"),
+    (lambda: make_dag_classification(task="regression"), ParameterError, "task is 'classification' here"),
+    (lambda: make_dag_regression(prevalence=0.3), ParameterError, "prevalence is for task='classification'"),
+    (lambda: make_dag_classification(prevalence=2), ParameterError, "prevalence must be finite"),
     (lambda: Data.preset("published"), ParameterError, "name must be one of 'dlcausal', 'dlcausal-fixed'"),
     (lambda: Data.preset("dlcausal", noise="normal"), ParameterError, "has no parameter 'noise'"),
     (lambda: Data.preset("dlcausal", n_nodes=3), ParameterError, "n_nodes must be at least 4, got 3"),
@@ -156,7 +212,48 @@ USE = [
         ParameterError,
         "env cannot shift 'x5', which lacks a place in the graph",
     ),
-    (lambda ds: Environment("soft", ("x0",), (1.0,)), ParameterError, "kind must be one of 'do'"),
+    (lambda ds: Environment("hard", ("x0",), (1.0,)), ParameterError, "kind must be one of 'do'"),
+    (lambda ds: Environment("mechanism", ("x0",), (1.5,)), ParameterTypeError, "values must be an integer"),
+    (
+        lambda ds: Environment("do", ("y",), (1.0,), allow_target=1),
+        ParameterTypeError,
+        "allow_target must be",
+    ),
+    (lambda ds: ds.sample(5, shift=[1.0]), ParameterTypeError, "shift must be a dict from feature names"),
+    (lambda ds: ds.sample(5, scale={"y": 1.0}), ParameterError, "scale names the target 'y'"),
+    (lambda ds: ds.sample(5, soft={"z": 1.0}), ParameterError, "soft names 'z', which is none"),
+    (
+        lambda ds: ds.sample(5, scale={"x0": -1.0}),
+        ParameterError,
+        "scale['x0'] must be finite and at least 0",
+    ),
+    (lambda ds: ds.sample(5, shift={"x0": "far"}), ParameterTypeError, "shift['x0'] must be a number"),
+    (lambda ds: ds.sample(5, shift={"x5": 1.0}), ParameterError, "which lacks a place in the graph"),
+    (
+        lambda ds: ds.sample(5, soft={"x0": 1.0}),
+        ParameterError,
+        "soft cannot soften 'x0', which lacks causes",
+    ),
+    (
+        lambda ds: ds.sample(5, do={"x0": 1.0}, shift={"x0": 1.0}),
+        ParameterError,
+        "shift names 'x0', which do holds at a value",
+    ),
+    (lambda ds: ds.iter_batches(5, 0), ParameterError, "batch_size must be at least 1, got 0"),
+    (lambda ds: ds.iter_batches(0, 5), ParameterError, "n must be at least 1, got 0"),
+    (lambda ds: ds.iter_batches(5, 5, do={"z": 1.0}), ParameterError, "do names 'z'"),
+    (lambda ds: ds.environments(2, nodes="causes"), ParameterError, "nodes must be one of 'any', 'parents'"),
+    (
+        lambda ds: ds.environments(2, kind="mechanism", strength=1.0),
+        ParameterError,
+        "strength must be None for kind='mechanism'",
+    ),
+    (
+        lambda ds: ds.environments(2, nodes="irrelevant"),
+        ParameterError,
+        "none of the features that nodes='irrelevant' names can be moved by kind='do'",
+    ),
+    (lambda ds: ds.environments(2, allow_target="yes"), ParameterTypeError, "allow_target must be True"),
     (lambda ds: Environment("do", ["x0"], (1.0,)), ParameterTypeError, "features must be a tuple"),
     (lambda ds: Environment("do", ("x0",), ()), ParameterError, "one number for each of 1 features, got 0"),
     (lambda ds: Environment("do", ("x0",), (math.nan,)), ParameterError, "values must be finite"),
@@ -164,7 +261,7 @@ USE = [
     (lambda ds: Environment("do", ("x0",), (1.0,), spread=-1.0), ParameterError, "spread must be finite"),
     (lambda ds: ds.environments(0), ParameterError, "k must be at least 1, got 0"),
     (
-        lambda ds: ds.environments(2, kind="soft"),
+        lambda ds: ds.environments(2, kind="hard"),
         ParameterError,
         "kind must be one of 'do', 'shift', 'scale'",
     ),
@@ -173,6 +270,16 @@ USE = [
     (lambda ds: ds.environments(2, strength=-1), ParameterError, "strength must be finite and at least 0"),
     (lambda ds: ds.report([1.0, 2.0]), AlignmentError, "2 entries but roles name 6 features"),
     (lambda ds: ds.report([math.nan] * 6), DataError, "importances must be finite"),
+    (lambda ds: ds.bayes_score("roc_auc"), ParameterError, "metric must be one of 'r2', got 'roc_auc'"),
+    (lambda ds: ds.bayes_score(n=1), ParameterError, "n must be at least 2, got 1"),
+    (lambda ds: ds.bayes_score(env="do"), ParameterTypeError, "env must be an Environment"),
+    (lambda ds: ds.bayes_score(env=Environment("do", ("y",), (1.0,))), ParameterError, "names the target"),
+    (
+        lambda ds: ds.bayes_score(env=Environment("shift", ("y",), (1.0,), allow_target=True)),
+        ParameterError,
+        "env names the target 'y', whose equation scores",
+    ),
+    (lambda ds: ds.bayes_score(random_state="a"), ParameterTypeError, "random_state must be None"),
     (lambda ds: ds.sortability(4), ParameterError, "n must be at least 6, got 4"),
     (lambda ds: ds.sortability(1e4), ParameterTypeError, "n must be an integer"),
     (lambda ds: ds.roles_.mask("causes"), ParameterError, "truth must be one of 'parents'"),
@@ -210,6 +317,46 @@ ROLES = [
         GraphError,
         "self-loop on 'a'",
     ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b"], hidden=["b"]),
+        DataError,
+        "the feature 'b' is also hidden",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b"], hidden=["h"]),
+        GraphError,
+        "the hidden node 'h' is no node of the graph",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a", "b"], hidden=["y"]),
+        DataError,
+        "the target 'y' is also hidden",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a"], hidden=["b", "b"]),
+        DataError,
+        "hidden holds 'b' twice",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a"], hidden="b"),
+        ParameterTypeError,
+        "hidden must be a list of names, got the string 'b'",
+    ),
+    (
+        lambda: FeatureRoles.from_graph(CHAIN, "y", ["a"], hidden=3),
+        ParameterTypeError,
+        "hidden must be a list of names, got 3",
+    ),
+]
+
+CATEGORIES = [
+    (lambda ds, name: ds.sample(5, do={name: 9}), DataError, "must be a category, one of 0 to"),
+    (lambda ds, name: ds.sample(5, do={name: -1}), DataError, "got -1"),
+    (lambda ds, name: ds.sample(5, do={name: 0.5}), DataError, "got 0.5"),
+    (lambda ds, name: ds.sample(2, do={name: [0, 9]}), DataError, "got 9"),
+    (lambda ds, name: ds.sample(5, do={"y": 2}, allow_target=True), DataError, "do['y'] must be a category"),
+    (lambda ds, name: ds.sample(5, do={"h0": 1.0}), ParameterError, "do names 'h0', which is none of the"),
+    (lambda ds, name: ds.bayes_score("mse"), ParameterError, "metric must be one of 'roc_auc', 'accuracy'"),
 ]
 
 
@@ -231,6 +378,16 @@ def test_use(ds, call, error, fragment):
         call(ds)
     _check_sentence(caught.value, fragment)
     assert drawn == (ds._n_samples_drawn, ds._n_environments_drawn)  # a refused call draws nothing
+
+
+@pytest.mark.parametrize(("call", "error", "fragment"), CATEGORIES, ids=_readable)
+def test_use_of_categories(call, error, fragment):
+    ds = Data(6, 4, task="classification", n_hidden=1, categorical_fraction=0.9, n_calibration=1000)
+    for name in np.array(ds.feature_names_)[ds.categorical_features_]:
+        with pytest.raises(error) as caught:
+            call(ds, str(name))
+        _check_sentence(caught.value, fragment)
+    assert ds._n_samples_drawn == 0
 
 
 def _check_sentence(error, fragment):

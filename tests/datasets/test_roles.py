@@ -71,3 +71,50 @@ def test_frozen_equal_and_picklable():
     assert pickle.loads(pickle.dumps(roles)) == roles
     with pytest.raises(AttributeError):
         roles.parents = frozenset()
+
+
+# ---- hidden nodes
+
+
+def _with_hidden(count, seed):
+    """DAGs some of whose nodes are hidden, wherever these stand."""
+    rng = np.random.default_rng(seed)
+    for graph, target, _ in _random_dags(count, seed=seed):
+        others = sorted(set(graph) - {target})
+        hidden = {str(node) for node in rng.choice(others, min(len(others), int(rng.integers(1, 5))), False)}
+        features = sorted(set(graph) - hidden - {target})
+        yield graph, target, hidden, FeatureRoles.from_graph(graph, target, features, hidden=hidden)
+
+
+def test_hidden_roles_equal_d_separation_on_the_full_graph():
+    for graph, target, hidden, roles in _with_hidden(300, seed=3):
+        for name, members in twin.sets_with_hidden(graph, target, hidden).items():
+            assert getattr(roles, name) == members, (name, graph.edges, target, hidden)
+
+
+def test_the_observed_markov_blanket_separates_and_is_minimal():
+    for graph, target, hidden, roles in _with_hidden(400, seed=4):
+        blanket = set(roles.markov_blanket)
+        rest = set(graph) - hidden - blanket - {target}
+        if rest:
+            assert nx.is_d_separator(graph, {target}, rest, blanket)
+        for member in blanket:
+            assert not nx.is_d_separator(graph, {target}, rest | {member}, blanket - {member})
+
+
+def test_a_hidden_cause_makes_a_sibling_unless_there_is_more():
+    graph = nx.DiGraph([("h", "y"), ("h", "s"), ("p", "s"), ("p", "q")])
+    roles = FeatureRoles.from_graph(graph, "y", ["p", "q", "s"], hidden=["h"])
+    assert roles.role == {"p": "spouse", "q": "irrelevant", "s": "sibling"}
+    assert roles.markov_blanket == {"s", "p"}  # useless alone, p tells how much of s is the hidden cause
+    graph.add_edge("s", "y")
+    roles = FeatureRoles.from_graph(graph, "y", ["p", "q", "s"], hidden=["h"])
+    assert roles.role == {"p": "ancestor", "q": "sibling", "s": "parent"}
+    assert roles.confounded == {"s"}
+    assert roles.markov_blanket == {"s", "p"}  # given s alone, p and y are dependent through h
+
+
+def test_a_cause_through_hidden_nodes_alone_is_a_parent():
+    graph = nx.DiGraph([("a", "m"), ("m", "y"), ("y", "k"), ("k", "c")])
+    roles = FeatureRoles.from_graph(graph, "y", ["a", "c"], hidden=["m", "k"])
+    assert roles.role == {"a": "parent", "c": "child"}

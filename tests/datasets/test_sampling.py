@@ -203,7 +203,7 @@ def test_scorers_and_report_agree(ds):
     names = [
         f"{m}_{t}"
         for t in ("parents", "ancestors", "markov_blanket")
-        for m in ("ap_lift", "auroc", "causal_mass")
+        for m in ("ap_lift", "auroc", "causal_mass", "precision_at_k")
     ]
     assert list(ds.scorers()) == ["r2", *names]
 
@@ -214,7 +214,7 @@ def test_scorers_and_report_agree(ds):
         def fit(self):
             return self
 
-    assert ds.report(Fitted()) == report
+    np.testing.assert_equal(ds.report(Fitted()), report)
     for name, scorer in ds.scorers().items():
         assert name == "r2" or scorer(Fitted(), None, None) == report[name]
 

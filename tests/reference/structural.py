@@ -6,28 +6,47 @@ import math
 
 import numpy as np
 
+from tests.reference import noise_laws
 
-def evaluate_row(model, noise_row):
-    """Values of all nodes for one row of noise, in plain Python floats."""
+
+def evaluate_row(model, noise_row, changes=None, held=None):
+    """Values of all nodes for one row of noise, in plain Python floats.
+
+    ``changes`` has (shift, scale, factor) of nodes: u -> scale * u + shift, and the factor of the signal;
+    ``held`` has the values of nodes that are set.
+    """
     values = []
-    for assignment, u in zip(model.assignments, noise_row, strict=True):
-        values.append(_value(assignment, [values[parent] for parent in assignment.parents], float(u)))
+    for node, (assignment, u) in enumerate(zip(model.assignments, noise_row, strict=True)):
+        shift, scale, factor = (changes or {}).get(node, (0.0, 1.0, 1.0))
+        inputs = [values[parent] for parent in assignment.parents]
+        value = _value(assignment, inputs, scale * float(u) + shift, factor)
+        values.append((held or {}).get(node, value))
     return values
 
 
-def _value(assignment, parents, u):
+def _value(assignment, parents, u, factor=1.0):
     kind = type(assignment).__name__
+    if kind == "Categorised":
+        latent = _value(assignment.inner, parents, u, factor)
+        return float(assignment.levels[sum(latent > threshold for threshold in assignment.thresholds)])
+    if kind == "NoisyLabel":
+        law, share = noise_laws.LAWS[assignment.noise.name], assignment.label_noise
+        rank = law.cdf(u)
+        if rank < share or rank > 1 - share:
+            return float(assignment.inner.levels[int(rank > 0.5)])
+        return _value(assignment.inner, parents, float(law.ppf((rank - share) / (1 - 2 * share))), factor)
     if kind == "Transformed":
-        inner = _value(assignment.inner, parents, assignment.gain * u)
+        inner = _value(assignment.inner, parents, assignment.gain * u, factor)
         return assignment.scale * (link(assignment.link, inner) - assignment.center)
     if kind == "Functional":
-        return function(assignment.mechanism, [*parents, u])
+        return function(assignment.mechanism, [*(factor * parent for parent in parents), u])
     assert kind == "LocationScale"
     if assignment.mechanism is None:
         return assignment.noise_scale * u
     signal = function(assignment.mechanism, parents)
     width = 1.0 if assignment.spread is None else function(assignment.spread, parents)
-    return assignment.signal_scale * (signal - assignment.center) + assignment.noise_scale * width * u
+    centred = factor * assignment.signal_scale * (signal - assignment.center)
+    return centred + assignment.noise_scale * width * u
 
 
 def link(drawn, t):

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -230,6 +231,36 @@ def test_budgets_that_cannot_be_equal_are_refused():
 def test_mistakes_are_named(values, words):
     with pytest.raises(FlatCausalError, match=words):
         StudyDesign.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("graph", ["er", "scale_free_in", "scale_free_out", "small_world", "layered"]),
+        ("mechanisms", [["rff", "polynomial"], ["tree", "mixture"], ["post_nonlinear"]]),
+        ("noise", ["t", "gumbel", "mixture"]),
+        ("noise_mode", ["multiplicative", "heteroscedastic", "functional"]),
+        ("standardize", ["internal", "posthoc"]),
+        ("n_hidden", [2]),
+        ("environment_kind", ["scale", "soft"]),
+    ],
+)
+def test_settings_of_the_generator_reach_it(key, values):
+    small = {
+        "n_datasets": 1,
+        "n_nodes": 8,
+        "n_distractors": 1,
+        "n_train": 30,
+        "n_test": 20,
+        "n_environments": 1,
+    }
+    plain = StudyDesign(data=small).cells()[0].block.load()
+    for value in values:
+        sample = StudyDesign(data={**small, key: value}).cells()[0].block.load()
+        assert sample.X_train.shape == (30, 8)
+        seen = sample.environments[0][0] if key == "environment_kind" else sample.X_train
+        before = plain.environments[0][0] if key == "environment_kind" else plain.X_train
+        assert value == "er" or not np.array_equal(seen, before)
 
 
 def test_an_average_is_part_of_what_is_trained():
