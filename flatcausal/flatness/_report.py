@@ -11,17 +11,34 @@ from torch import nn
 
 from flatcausal._validation import check_choice
 from flatcausal.exceptions import ParameterError
+from flatcausal.flatness._eigenvalues import eigenpairs
 from flatcausal.flatness._kinds import KINDS
+from flatcausal.flatness._local_entropy import entropy
 from flatcausal.flatness._problem import Problem
+from flatcausal.flatness._products import Products
 from flatcausal.flatness._protocol import Protocol, measuring
 from flatcausal.flatness._relative_flatness import relative
 from flatcausal.flatness._result import FlatnessResult, Found, record
 from flatcausal.flatness._sharpness import default_search, sharpness_of
+from flatcausal.flatness._trace import hutchinson
 from flatcausal.nn import TabNet
 
 
 def _kind(name: str) -> Callable[[Problem], FlatnessResult]:
     return lambda problem: sharpness_of(problem, name, KINDS[name].rho, default_search(), None)
+
+
+def _curvature(name: str, find: Callable[[Products], Found]) -> Callable[[Problem], FlatnessResult]:
+    def measure(problem: Problem) -> FlatnessResult:
+        products = Products(problem)
+        return products.record(name, find(products))
+
+    return measure
+
+
+def _top_eigenvalue(products: Products) -> Found:
+    pairs = eigenpairs(products, 1)
+    return Found(pairs.values[:, 0], converged=pairs.converged, residual=pairs.residual[:, 0])
 
 
 _ADAPTIVE: dict[str, Callable[[Problem], FlatnessResult]] = {
@@ -30,6 +47,9 @@ _ADAPTIVE: dict[str, Callable[[Problem], FlatnessResult]] = {
 }
 _OTHERS = {
     **{name: _kind(name) for name in ("sam", "l2", "linf", "average", "keskar")},
+    "hessian_top_eigenvalue": _curvature("hessian_top_eigenvalue", _top_eigenvalue),
+    "hessian_trace": _curvature("hessian_trace", hutchinson),
+    "local_entropy": _curvature("local_entropy", entropy),
     "gradient_norm": lambda problem: record(problem, "gradient_norm", Found(problem.norms(problem.base[1]))),
 }
 _MEASURES = {**_ADAPTIVE, **_OTHERS}
@@ -47,8 +67,9 @@ def flatness_report(
         As in :func:`flatcausal.flatness.sharpness`.
     measures : {"headline", "all"} or sequence of str, default="headline"
         ``"headline"`` are the adaptive kinds of sharpness and relative flatness; ``"all"`` adds those that a
-        rescaling moves at will, and the gradient's norm. Each is taken with its default radius. Both leave
-        out what a model cannot have: relative flatness without a linear layer.
+        rescaling moves at will, curvature (some 500 Hessian-vector products) and the gradient's norm. Each is
+        taken with its default radius. Both leave out what a model cannot have: relative flatness without a
+        linear layer.
     **protocol
         See :class:`flatcausal.flatness.Protocol`.
 
