@@ -37,18 +37,19 @@ def sharpness(
     ==================== ==================================================================== =========== ====
     kind                 value                                                                cost        rho
     ==================== ==================================================================== =========== ====
-    "adaptive"           rise at :math:`d = \rho T^2 g / \lVert T g \rVert_2` [1]_            1 g, 1 l    0.5
-    "adaptive_l2"        largest rise with :math:`\lVert d / |w| \rVert_2 \le \rho` [2]_      60 g, 3 l   0.5
-    "adaptive_linf"      largest rise with :math:`\lVert d / |w| \rVert_\infty \le \rho` [2]_ 60 g, 3 l   1e-3
-    "adaptive_average"   mean rise for :math:`d \sim N(0, \rho^2 \mathrm{diag}(w^2))` [2]_    100 l       0.1
-    "sam"                rise at :math:`d = \rho g / \lVert g \rVert_2` [3]_                  1 g, 1 l    0.05
+    "adaptive"           rise at :math:`d = \rho T^2 g / \lVert T g \rVert_2`                 1 g, 1 l    0.5
+    "adaptive_l2"        largest rise with :math:`\lVert d / |w| \rVert_2 \le \rho`           60 g, 3 l   0.5
+    "adaptive_linf"      largest rise with :math:`\lVert d / |w| \rVert_\infty \le \rho`      60 g, 3 l   1e-3
+    "adaptive_average"   mean rise for :math:`d \sim N(0, \rho^2 \mathrm{diag}(w^2))`         100 l       0.1
+    "sam"                rise at :math:`d = \rho g / \lVert g \rVert_2`                       1 g, 1 l    0.05
     "l2"                 largest rise with :math:`\lVert d \rVert_2 \le \rho`                 60 g, 3 l   0.05
-    "linf"               largest rise with :math:`\lVert d \rVert_\infty \le \rho` [2]_       60 g, 3 l   1e-3
+    "linf"               largest rise with :math:`\lVert d \rVert_\infty \le \rho`            60 g, 3 l   1e-3
     "average"            mean rise for :math:`d \sim N(0, \rho^2 I)`                          100 l       0.05
     "keskar"             100 times largest rise with :math:`|y_i| \le \rho (|A^+ w|_i + 1)`,  about 12 g  1e-3
-                         :math:`d = A y`, divided by :math:`1 + L(w)` [4]_
+                         :math:`d = A y`, divided by :math:`1 + L(w)`
     ==================== ==================================================================== =========== ====
 
+    Sources: ``"adaptive"`` [1]_, ``"sam"`` [3]_, ``"keskar"`` [4]_, other adaptive kinds and ``"linf"`` [2]_.
     Costs are gradients (g) and losses (l) over the rows. In ``"adaptive"``
     :math:`T = \mathrm{diag}(|w| + 0.01)`, with 1 for biases and normalisation, and invariance holds up to
     that 0.01; in the other adaptive kinds these do not move. Largest rises are found by projected ascent, and
