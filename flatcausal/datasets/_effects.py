@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flatcausal.datasets._assignments import Assignment, LocationScale, Unscaled
-from flatcausal.datasets._categories import CATEGORICAL
+from flatcausal.datasets._categories import CATEGORICAL, Categorised
 from flatcausal.datasets._functions import Linear
 from flatcausal.datasets._scm import StructuralModel
 
@@ -129,14 +129,24 @@ def _finite_effects(
     sds[target] = usual.std()
     causes = above[:-1] if kind == "total" else model.assignments[target].parents
     for cause in causes:
-        step = STEP * sds[cause]
-        if step > 0.0:
-            moved = {cause: values[cause] + step}
+        moved = {cause: _moved(model.assignments[cause], values[cause], sds[cause])}
+        step = moved[cause] - values[cause]
+        if step.any():
             between = [target] if kind == "direct" else [node for node in above if node > cause]
             _move(model, between, moved, values, noise)
             change = _shown(model.assignments[target], moved.get(target, values[target])) - usual
-            raw[cause] = (change if signed else np.abs(change)).mean() / step
+            change = change * np.sign(step) if signed else np.abs(change)
+            raw[cause] = change.mean() / np.abs(step).mean()
     return Effects(raw, sds, target)
+
+
+def _moved(assignment: Assignment, values: Array, sd: float) -> Array:
+    """Half an sd more; of a category the next higher level, of the highest the one below: no other exists."""
+    if not isinstance(assignment, Categorised):
+        return values + STEP * sd
+    levels = assignment.levels
+    at = np.searchsorted(levels, values)
+    return levels[np.where(at + 1 < len(levels), at + 1, at - 1)]
 
 
 def _move(

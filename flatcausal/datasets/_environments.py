@@ -73,6 +73,11 @@ class Environment:
         for name, entry in (("features", self.features), ("values", self.values)):
             if not isinstance(entry, tuple):
                 raise ParameterTypeError(f"{name} must be a tuple, got {entry!r}.")
+        for name in self.features:
+            if not isinstance(name, str):
+                raise ParameterTypeError(f"features must be names, got {name!r}; see feature_names_.")
+            if self.features.count(name) > 1:
+                raise ParameterError(f"features name {name!r} twice; name each feature once.")
         if len(self.features) != len(self.values):
             raise ParameterError(
                 f"values must hold one number for each of {len(self.features)} features, "
@@ -114,7 +119,7 @@ class EnvironmentLaw:
         usual = 0.5 if kind == "soft" else 2.0
         return cls(
             kind,
-            check_choice("nodes", nodes or ("children" if anew else "any"), NODES),
+            check_choice("nodes", ("children" if anew else "any") if nodes is None else nodes, NODES),
             (1.0 if anew else 0.25)
             if fraction is None
             else check_real("fraction", fraction, low=0.0, high=1.0, open_low=True),

@@ -24,6 +24,7 @@ _MIN_SHARE = 0.025
 MAX_DRAWS = 500
 _SCREENING_ROWS = 4000
 _LOG_GAINS = (-math.log(64.0), math.log(64.0))
+_MISSED = 0.1  # of the share, or of the rest
 
 
 def required_share(n_parents: int) -> float:
@@ -120,7 +121,9 @@ class Fit:
 
         if not excess(_LOG_GAINS[0]) < 0.0 < excess(_LOG_GAINS[1]):
             return None
-        return math.exp(root_scalar(excess, bracket=_LOG_GAINS, xtol=0.003).root)
+        log_gain = root_scalar(excess, bracket=_LOG_GAINS, xtol=0.003).root
+        # A step function may jump past the share, and be next to constant on one side of the jump.
+        return math.exp(log_gain) if abs(excess(log_gain)) < _MISSED * min(share, 1.0 - share) else None
 
     def _all_act(self, function: Mechanism, values: Array, variance: float) -> bool:
         """Whether each parent moves its share of ``variance``; an only parent moves all of it."""

@@ -43,8 +43,8 @@ class Truth:
         -------
         dict
             ``"r2"``, or ``"roc_auc"`` for classification, and ``{metric}_{truth}`` for ``ap_lift``,
-            ``auroc``, ``causal_mass`` and ``parents``, ``ancestors``, ``markov_blanket``. The latter need
-            the true graph: pass ``refit="r2"``, or ``refit="roc_auc"``.
+            ``auroc``, ``causal_mass``, ``precision_at_k`` and ``parents``, ``ancestors``,
+            ``markov_blanket``. The latter need the true graph: pass ``refit="r2"``, or ``refit="roc_auc"``.
 
         Examples
         --------
@@ -68,8 +68,8 @@ class Truth:
         Parameters
         ----------
         estimator : estimator or array-like of float, shape (n_features,)
-            A fitted estimator, pipeline or search, aligned by name if it was fitted on names; or importances
-            in column order.
+            A fitted estimator, pipeline or search, aligned by name if it was fitted on names; or importances,
+            by name in a Series, else in column order.
         importance : str, default="auto"
             The attribute to read. ``"auto"`` reads ``causal_importances_``, else ``feature_importances_``.
         nan_policy : {"raise", "omit"}, default="raise"
@@ -117,8 +117,10 @@ class Truth:
 
             \tau_j = E_u |Y(do(X_j = x_j + \delta)) - Y| / \delta, \quad \delta = \operatorname{sd}(x_j) / 2,
 
-        which in a linear model is the same number. A direct effect holds all other parents where they are.
-        The mean is over 10000 rows (fewer above 400 causes), always the same ones: off by a few percent.
+        which in a linear model is the same number. A category is moved to the next higher one, the highest to
+        the one below, and the change is divided by the mean move. A direct effect holds all other parents
+        where they are. The mean is over 10000 rows (fewer above 400 causes), always the same ones: off by a
+        few percent.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ def aligned_importances(
     names = list(feature_names)
     values = _by_column(estimator, importance, len(names))
     seen = getattr(_first(estimator), "feature_names_in_", None)
-    return _in_order(values, seen, names, f"{type(estimator).__name__} was fitted on")
+    return in_order(values, seen, names, f"{type(estimator).__name__} was fitted on")
 
 
 def measured_importances(
@@ -81,7 +81,7 @@ def measured_importances(
     columns = getattr(X, "columns", None)
     if columns is not None and not all(isinstance(name, str) for name in columns):
         columns = None  # numbered columns are positions, as scikit-learn has it
-    return _in_order(values, columns, list(names), "X has")
+    return in_order(values, columns, list(names), "X has")
 
 
 def _by_column(estimator: Any, importance: str, n_features: int) -> NDArray[np.float64]:
@@ -138,7 +138,7 @@ def _first(estimator: Any) -> Any:
     return next((_first(part) for _, part in parts if not (part is None or isinstance(part, str))), None)
 
 
-def _in_order(values: NDArray[np.float64], seen: Any, names: list[str], has: str) -> NDArray[np.float64]:
+def in_order(values: NDArray[np.float64], seen: Any, names: list[str], has: str) -> NDArray[np.float64]:
     """Bring importances of the columns ``seen`` into the order of ``names``."""
     if len(values) != len(names):
         raise FeatureAlignmentError(

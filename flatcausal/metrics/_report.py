@@ -13,6 +13,7 @@ from flatcausal.metrics._check import check_effects, check_importances, check_nu
 from flatcausal.metrics._effects import effect_spearman, ndcg
 from flatcausal.metrics._mass import causal_mass, mass_lift
 from flatcausal.metrics._ranking import ap_lift, auroc, average_precision
+from flatcausal.metrics._readout import in_order
 from flatcausal.metrics._roles import Roles, check_roles
 from flatcausal.metrics._top_k import precision_at_k, recall_at_k
 
@@ -49,8 +50,8 @@ def causal_recovery_report(
 
     Parameters
     ----------
-    importances : array-like of float, shape (n_features,)
-        One number for each feature, in the order of ``roles.feature_names``.
+    importances : Series or array-like of float, shape (n_features,)
+        One number for each feature: by name in a Series, else in the order of ``roles.feature_names``.
     roles : Roles
         The features' roles, such as :class:`flatcausal.datasets.FeatureRoles`.
     metrics : iterable of str, default=None
@@ -80,7 +81,7 @@ def causal_recovery_report(
     DataError
         If importances are not one-dimensional, or not finite (with ``"omit"``: nowhere finite).
     FeatureAlignmentError
-        If there are more or fewer importances than features.
+        If there are more or fewer importances than features, or a Series has other names.
 
     Examples
     --------
@@ -107,6 +108,9 @@ def causal_recovery_report(
             f"importances have {len(values)} entries but roles name {len(roles.feature_names)} features; "
             "pass one importance for each feature."
         )
+    index = getattr(importances, "index", None)
+    if index is not None and not callable(index) and all(isinstance(name, str) for name in index):
+        values = in_order(values, index, list(roles.feature_names), "importances have")
     kept = _kept(values, nan_policy)
     truths = {truth: roles.mask(truth) for truth in TRUTHS}
     report = {

@@ -132,6 +132,49 @@ def test_effects_on_a_class_are_effects_on_its_probability(label_noise):
     assert found[name] == pytest.approx((moved.mean() - y.mean()) / step, abs=0.03)
 
 
+@pytest.mark.parametrize("kind", ["binary", "ordinal", "nominal"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_category_is_moved_to_a_category(kind, signed):
+    """By hand: to the next higher level in which its effects see it, from the highest to the one below."""
+    graph = nx.DiGraph([("a", "y"), ("b", "y"), ("y", "c")])
+    ds = SyntheticDAGDataset(
+        adjacency=graph,
+        target="y",
+        mechanisms="tree",
+        categorical_fraction=1.0,
+        categorical_types=kind,
+        n_distractors=0,
+        random_state=0,
+    )
+    found = dict(zip(ds.feature_names_, ds.effects(scale="raw", signed=signed), strict=True))
+    sample = ds.sample(40_000, random_state=0, as_frame=True)
+    for name in ("a", "b"):
+        equation = ds._columns.categories[name]
+        level_of = dict(zip(equation.codes, equation.levels, strict=True))
+        ascending = sorted(level_of, key=lambda code: level_of[code])
+        next_to = dict(pairwise(ascending)) | {ascending[-1]: ascending[-2]}
+        codes = sample.X[name].to_numpy(dtype=float)
+        moved = np.array([next_to[code] for code in codes])
+        step = np.array([level_of[to] - level_of[at] for at, to in zip(codes, moved, strict=True)])
+        change = ds.sample(40_000, do={name: moved}, random_state=0).y - sample.y.to_numpy()
+        expected = np.mean(change * np.sign(step) if signed else abs(change)) / np.mean(abs(step))
+        assert found[name] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [12, 21])  # half an sd crosses no threshold of a tree there
+def test_every_category_that_causes_has_an_effect(seed):
+    ds = SyntheticDAGDataset(
+        8,
+        0,
+        mechanisms="tree",
+        task="classification",
+        categorical_fraction=0.5,
+        n_calibration=1000,
+        random_state=seed,
+    )
+    np.testing.assert_array_equal(ds.effects("direct") > 0.0, ds.roles_.mask("parents"))
+
+
 @pytest.mark.parametrize("preset", ["dlcausal", "dlcausal-fixed"])
 def test_presets_have_finite_effects(preset):
     ds = SyntheticDAGDataset.preset(preset, n_nodes=20, n_distractors=5, random_state=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,34 @@ def test_environments_move_the_noise_in_every_mode(noise_mode):
         for name in env.features:
             column = ds.feature_names_.index(name)
             assert (moved.X[:, column] != usual.X[:, column]).all()
+
+
+@pytest.mark.parametrize(
+    ("seed", "parameters"),
+    [
+        (19, {"task": "classification", "categorical_fraction": 0.5}),
+        (23, {"categorical_fraction": 1.0, "categorical_types": "binary"}),
+        *((seed, {"categorical_fraction": 0.5}) for seed in range(8)),
+    ],
+)
+def test_shares_where_a_tree_jumps_past_them(seed, parameters):
+    """A step function may have no gain of the noise that leaves parents their share: it is drawn again."""
+    ds = SyntheticDAGDataset(
+        8,
+        0,
+        mechanisms="tree",
+        noise_mode="functional",
+        r2_range=(0.6, 0.6),
+        n_calibration=4000,
+        random_state=seed,
+        **parameters,
+    )
+    model, rng = ds._blueprint.model, np.random.default_rng(0)
+    noise = model.draw_noise(20_000, rng)
+    values = model.evaluate(noise)
+    for node, assignment in enumerate(model.assignments):
+        if assignment.parents:
+            latent = assignment.inner if hasattr(assignment, "levels") else assignment
+            inputs = values[list(assignment.parents)]
+            left = unexplained_share(partial(latent, inputs), noise[node])
+            assert left == pytest.approx(0.4, abs=0.08)

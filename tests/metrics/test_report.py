@@ -4,6 +4,7 @@ import math
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 
 from flatcausal.datasets import FeatureRoles
@@ -140,3 +141,16 @@ def test_length_must_match():
 def test_a_bare_array_is_refused_with_the_reason(array):
     with pytest.raises(ParameterTypeError, match="sliced by cross-validation"):
         causal_recovery_report([1, 2, 3, 4, 5], array)
+
+
+def test_a_series_is_aligned_by_name():
+    importances = pd.Series({"e": 0.2, "b": 0.5, "a": 0.1, "d": 0.0, "c": 0.4})
+    assert causal_recovery_report(importances, ROLES) == causal_recovery_report(
+        [0.1, 0.5, 0.4, 0.0, 0.2], ROLES
+    )
+    numbered = pd.Series([0.1, 0.5, 0.4, 0.0, 0.2])  # numbers are positions
+    assert causal_recovery_report(numbered, ROLES) == causal_recovery_report(importances, ROLES)
+    with pytest.raises(FeatureAlignmentError, match="do not share the feature 'e'"):
+        causal_recovery_report(importances.rename({"e": "f"}), ROLES)
+    with pytest.raises(FeatureAlignmentError, match="importances have 4 entries"):
+        causal_recovery_report(importances.drop("e"), ROLES)
