@@ -163,6 +163,7 @@ FUNCTIONS = (*_ELEMENTWISE, "mlp_tanh", "mlp_leaky_relu")
 
 
 def draw_function(n_parents: int, rng: np.random.Generator) -> Mechanism:
+    """Draw one of the published functions."""
     name = str(rng.choice(FUNCTIONS))
     if name.startswith("mlp_"):
         return UntrainedNet.draw(name.removeprefix("mlp_"), n_parents, rng)
