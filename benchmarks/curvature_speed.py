@@ -33,12 +33,14 @@ N_FEATURES, N_MEMBERS, N_PRODUCTS = 23, 8, 60
 
 
 def rows(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal features, and a target with a product in it."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
     return X, X[:, 0] * X[:, 1] + X[:, 2] + 0.1 * rng.normal(size=n_rows).astype(np.float32)
 
 
 def fitted(n_members: int, n_rows: int) -> FlatMinimaTabNetRegressor:
+    """Members that trained for 20 epochs."""
     est = FlatMinimaTabNetRegressor(
         optimizer="adam", n_members=n_members, max_epochs=20, batch_size=256, random_state=0
     )
@@ -46,6 +48,7 @@ def fitted(n_members: int, n_rows: int) -> FlatMinimaTabNetRegressor:
 
 
 def timed(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Median seconds of a call, and what the last one returned."""
     times, result = [], None
     for _ in range(repeats):
         started = time.perf_counter()
@@ -55,6 +58,7 @@ def timed(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 
 def peak_mib() -> float:
+    """Most memory that the process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -52,7 +52,7 @@ class Products:
         """Of each batch, with their graph; None where nothing depends on a parameter.
 
         A batch that holds all rows keeps its graph, which is in memory during a product anyway: the products
-        after the first take less than half the time.
+        after the first save a pass.
         """
         if self._kept is not None:
             yield self._kept
