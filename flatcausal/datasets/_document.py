@@ -35,8 +35,8 @@ class Documented:
         """Write the data set down: all weights, the names, and the seed of its samples.
 
         The document holds plain values only, so that ``json.dumps`` takes it, and each number comes back bit
-        for bit. ``len(json.dumps(ds.to_dict())) / 20`` with 20 nodes is about 330 bytes a node if functions are
-        linear, 1 kB by default and 3 kB with ``mechanisms="rff"`` (means of 10 models).
+        for bit. ``len(json.dumps(ds.to_dict())) / 20`` with 20 nodes is about 330 bytes a node if functions
+        are linear, 1 kB by default and 3 kB with ``mechanisms="rff"`` (means of 10 models).
 
         Returns
         -------

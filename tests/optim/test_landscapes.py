@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest, chi2
+from scipy.stats import binomtest, chi2, ttest_1samp
 
 from flatcausal.exceptions import ParameterError, ParameterTypeError
-from flatcausal.optim import SAM, BasinHopping, NiGGD, NiMGD, RandomSearch
+from flatcausal.optim import GD, SAM, BasinHopping, NiGGD, NiMGD, RandomSearch
 from flatcausal.optim.landscapes import (
     HIMMELBLAU,
     SIX_HUMP_CAMEL,
@@ -90,6 +90,20 @@ def test_ends_keep_their_noise_and_are_polished_without_it_to_be_counted():
     gaps = np.linalg.norm(result.ends - HIMMELBLAU.minima[result.reached], axis=1)
     assert np.median(gaps) > 0.01
     assert result.none_share == 0
+
+
+@pytest.mark.parametrize("recipe", [NiGGD(sigma=80.0), NiMGD(sigma=0.4), SAM(rho=0.75), GD()], ids=repr)
+def test_noise_and_sam_leave_basins_of_equal_depth_for_flatter_ones_and_gd_does_not(recipe):
+    steps = 1000 // recipe.gradients_per_step
+    result = stationary_distribution(recipe, HIMMELBLAU, 2000, steps, lr=0.005, random_state=1)
+    settled = result.reached >= 0
+    start, end = HIMMELBLAU.basins(result.starts)[settled], result.reached[settled]
+    change = HIMMELBLAU.sharpness[end] - HIMMELBLAU.sharpness[start]
+    if isinstance(recipe, GD):
+        assert np.mean(change != 0) < 0.02  # at most where a step crosses the edge of a basin
+    else:
+        assert change.mean() < 0
+        assert ttest_1samp(change, 0).pvalue < 0.05 / 13  # the example makes 13 such tests
 
 
 def test_noise_leads_to_the_flat_and_deep_minimum_of_the_three_hump_camel():
