@@ -38,7 +38,7 @@ def hessian_top_eigenvalues(
     The eigenvalues of :math:`H = \nabla^2 L(w)`, by Lanczos's iteration with full reorthogonalisation and
     thick restarts [1]_ from a fixed start. All members take their steps together, and each is read where it
     converges by itself. Cost: 10 to 40 Hessian-vector products, each about 3 gradients, less than 2 after the
-    first if all rows go in one pass.
+    first if the graphs of all rows may be held.
 
     What they cannot tell: they are not invariant to a rescaling of weights. With batch normalisation they can
     be moved at will while the function stays: five times the weights before one divided the largest by about

@@ -14,6 +14,7 @@ from flatcausal.flatness._source import Losses, Source
 _FEW = 16  # rows to look at
 _RTOL, _ATOL = 1e-4, 1e-8
 _HELD_BYTES = 2**27  # that differentiation may hold of a member
+_MOST_ROWS = 1024  # of a pass: the tensors of several members outgrow the caches with more
 
 
 class Inspection:
@@ -31,6 +32,13 @@ class Inspection:
         Rows of a pass, if the caller says.
     together : bool
         Whether rows depend on each other, so that all must go in one pass.
+
+    Attributes
+    ----------
+    n_members, batch_size : int
+        Members, and rows of a pass.
+    holds_all : bool
+        Whether differentiation may hold all rows at once.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class Inspection:
         self.n_members = _members(losses, module)
         row_bytes = max(held.total / self.n_members / len(self.few), 1.0)
         self.batch_size = self._batch_size(wanted, row_bytes, together)
+        fits = wanted is None and source.n_rows * row_bytes <= _HELD_BYTES
+        self.holds_all = fits or self.batch_size == source.n_rows
         # An estimator's loss is known to be a mean.
         if source.sparsity_weight is None and losses.isfinite().all():
             self._check_mean(losses.detach().reshape(-1))
@@ -72,7 +82,7 @@ class Inspection:
                     f"all {self.n_rows} go in one pass; pass None."
                 )
             return self.n_rows
-        return min(self.n_rows, wanted or max(int(_HELD_BYTES / row_bytes), 1))
+        return min(self.n_rows, wanted or min(max(int(_HELD_BYTES / row_bytes), 1), _MOST_ROWS))
 
     @torch.no_grad()
     def _check_mean(self, losses: Tensor) -> None:

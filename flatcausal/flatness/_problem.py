@@ -47,6 +47,8 @@ class Problem(Stack):
         Classes of the rows.
     n_rows, batch_size : int
         Rows measured on, and those of one pass.
+    holds_all : bool
+        Whether the graphs of all passes may be in memory at once.
     rows : slice
         Which of them: all, or a group's.
     stacked : bool
@@ -79,7 +81,7 @@ class Problem(Stack):
         super().__init__(*selection.moving(self.module, params, seen.n_members), seen.n_members)
         self.scaled = selection.weights(self.module, self.params, self.mask, self.n_members)
         self.stacked = self.n_members > 1 or isinstance(self.module, TabNet)
-        self.batch_size = seen.batch_size
+        self.batch_size, self.holds_all = seen.batch_size, seen.holds_all
         self._passes: Counter[str] = Counter()
         self.rows = slice(0, self.n_rows)
         if bn == "recalibrated":
@@ -107,7 +109,7 @@ class Problem(Stack):
         counts as: "losses", "gradients" or "products". With ``overflow`` no member's loss need be finite.
         """
         n_rows, alive = self.rows.stop - self.rows.start, None
-        self._passes[kind] += n_rows
+        self.count(kind)
         for i, (rows, run) in enumerate(self._batches):
             losses = self.output.penalised(run().reshape(-1))
             finite = losses.detach().isfinite()
@@ -149,7 +151,7 @@ class Problem(Stack):
         if self.labels is None:
             raise ParameterError("of='error' needs classes, and y holds numbers: pass of='loss'.")
         self.move_to(weights)
-        self._passes["losses"] += self.rows.stop - self.rows.start
+        self.count("losses")
         total: Any = 0.0
         for rows, run in self._batches:
             run()
@@ -174,6 +176,10 @@ class Problem(Stack):
             (rows.stop - rows.start, self._batch(rows)) for rows in cut(0, self.n_rows, CALIBRATION_ROWS)
         ]
         recalibrate(self.module, batches)
+
+    def count(self, kind: str) -> None:
+        """Note that the rows were used once more."""
+        self._passes[kind] += self.rows.stop - self.rows.start
 
     def passes(self, kind: str) -> int:
         """How many passes over the rows counted as ``kind``."""

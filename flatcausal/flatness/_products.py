@@ -35,7 +35,7 @@ class Products:
         losses, gradients = problem.base
         self.alive = (losses + problem.norms(gradients)).isfinite()
         problem.move_to(problem.start)
-        self._kept: Sequence[Tensor | None] | None = None
+        self._kept: list[Sequence[Tensor | None]] = []
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Of vectors of shape (K, P), one row a member."""
@@ -51,18 +51,19 @@ class Products:
     def _gradients(self) -> Iterator[Sequence[Tensor | None]]:
         """Of each batch, with their graph; None where nothing depends on a parameter.
 
-        A batch that holds all rows keeps its graph, which is in memory during a product anyway: the products
-        after the first save a pass.
+        Where all graphs may be held at once they are kept: the products after the first save a pass.
         """
-        if self._kept is not None:
-            yield self._kept
+        if self._kept:
+            self.problem.count("products")
+            yield from self._kept
             return
-        problem = self.problem
+        problem, kept = self.problem, []
         for part in problem.batch_losses("products"):
             found = torch.autograd.grad(part.sum(), problem.params, create_graph=True, allow_unused=True)
-            if problem.batch_size >= problem.n_rows:
-                self._kept = found
+            if problem.holds_all:
+                kept.append(found)
             yield found
+        self._kept = kept
 
     def _second(self, gradients: Sequence[Tensor | None], directions: Sequence[Tensor]) -> Tensor:
         problem = self.problem
@@ -75,7 +76,7 @@ class Products:
             [g for g, _ in pairs],
             problem.params,
             [v for _, v in pairs],
-            retain_graph=self._kept is not None,
+            retain_graph=self.problem.holds_all,
             allow_unused=True,
         )
         filled = [torch.zeros_like(p) if h is None else h for p, h in zip(problem.params, found, strict=True)]

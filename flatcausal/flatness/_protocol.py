@@ -38,12 +38,13 @@ class Protocol(TypedDict, total=False):
     n_rows : int or None, default=2048
         Most rows to measure on. Of more, the same random ones at each call; None takes all.
     batch_size : int, optional
-        Rows of one pass. As many as keep what differentiation holds of a member below 128 MiB if None.
-        The result does not depend on it, up to rounding.
+        Rows of one pass; at most 1024 if None, and less where differentiation would hold more than 128 MiB of
+        a member. The result does not depend on it, up to rounding.
     bn : {"frozen", "recalibrated", "train"}, default="frozen"
         Batch normalisation by the statistics that the model holds (those of this package's estimators belong
-        to their weights already), by new ones from the measured rows in batches of 256, or by the
-        statistics of the measured rows as one batch (in TabNet: ghost batches), which move with the weights.
+        to their weights already), by new ones from the measured rows in batches of 256, taken once at the
+        model's own weights, or by the statistics of the measured rows as one batch (in TabNet: ghost
+        batches), which move with the weights. Surfaces and paths take new ones at each point.
     dtype : torch.dtype, optional
         float64 below 100,000 numbers a member if None, else the model's.
     include_regularizer : bool, default=False

@@ -93,14 +93,36 @@ def flatness_report(
     >>> bool(report["survives_rescaling"].all())
     True
     """
-    names = _names(measures)
+    names = measure_names(measures)
     with measuring(model, X, y, **protocol) as problem:
         if isinstance(measures, str) and not _has_linear_layer(problem):
             names = [name for name in names if name != "relative_flatness"]
         return pd.concat([_rows(_MEASURES[name](problem)) for name in names], ignore_index=True)
 
 
-def _names(measures: str | Sequence[str]) -> list[str]:
+def measure_names(measures: str | Sequence[str] = "all") -> list[str]:
+    """Names of measures in the order of :func:`flatness_report`.
+
+    Parameters
+    ----------
+    measures : {"headline", "all"} or sequence of str, default="all"
+        A group, or some names.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or no measure of a name.
+
+    Examples
+    --------
+    >>> from flatcausal.flatness import measure_names
+    >>> measure_names("headline")
+    ['adaptive', 'adaptive_l2', 'adaptive_linf', 'adaptive_average', 'relative_flatness']
+    """
     if isinstance(measures, str):
         return list(_GROUPS[check_choice("measures", measures, _GROUPS)])
     names = [check_choice("measures", name, _MEASURES) for name in measures]

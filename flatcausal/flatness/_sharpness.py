@@ -38,22 +38,29 @@ def sharpness(
     kind                 value                                                                cost        rho
     ==================== ==================================================================== =========== ====
     "adaptive"           rise at :math:`d = \rho T^2 g / \lVert T g \rVert_2`                 1 g, 1 l    0.5
-    "adaptive_l2"        largest rise with :math:`\lVert d / |w| \rVert_2 \le \rho`           60 g, 3 l   0.5
-    "adaptive_linf"      largest rise with :math:`\lVert d / |w| \rVert_\infty \le \rho`      60 g, 3 l   1e-3
+    "adaptive_l2"        largest rise with :math:`\lVert d / |w| \rVert_2 \le \rho`           61 g, 10 p  0.5
+    "adaptive_linf"      largest rise with :math:`\lVert d / |w| \rVert_\infty \le \rho`      61 g, 10 p  1e-3
     "adaptive_average"   mean rise for :math:`d \sim N(0, \rho^2 \mathrm{diag}(w^2))`         100 l       0.1
     "sam"                rise at :math:`d = \rho g / \lVert g \rVert_2`                       1 g, 1 l    0.05
-    "l2"                 largest rise with :math:`\lVert d \rVert_2 \le \rho`                 60 g, 3 l   0.05
-    "linf"               largest rise with :math:`\lVert d \rVert_\infty \le \rho`            60 g, 3 l   1e-3
+    "l2"                 largest rise with :math:`\lVert d \rVert_2 \le \rho`                 61 g, 10 p  0.05
+    "linf"               largest rise with :math:`\lVert d \rVert_\infty \le \rho`            61 g, 10 p  1e-3
     "average"            mean rise for :math:`d \sim N(0, \rho^2 I)`                          100 l       0.05
     "keskar"             100 times largest rise with :math:`|y_i| \le \rho (|A^+ w|_i + 1)`,  about 12 g  1e-3
                          :math:`d = A y`, divided by :math:`1 + L(w)`
     ==================== ==================================================================== =========== ====
 
     Sources: ``"adaptive"`` [1]_, ``"sam"`` [3]_, ``"keskar"`` [4]_, other adaptive kinds and ``"linf"`` [2]_.
-    Costs are gradients (g) and losses (l) over the rows. In ``"adaptive"``
+    Costs are gradients (g), Hessian-vector products (p, two to three gradients each) and losses (l, a third
+    of one) over the rows; ascents take five losses more. In ``"adaptive"``
     :math:`T = \mathrm{diag}(|w| + 0.01)`, with 1 for biases and normalisation, and invariance holds up to
     that 0.01; in the other adaptive kinds these do not move. Largest rises are found by projected ascent, and
     are lower bounds; averages by antithetic pairs.
+
+    Ascents start along the gradient, then along the most curved direction, then at random. At a minimum the
+    gradient says nothing, and the largest rise within a small radius is :math:`\rho^2 \lambda_1 / 2`, with
+    :math:`\lambda_1` the top eigenvalue of the Hessian H, or of C H C with :math:`C = \mathrm{diag}(|w|)` in
+    ``"adaptive_l2"``. Ten products find its eigenvector well enough to start from, in the sense in which the
+    loss is higher; box kinds take its signs.
 
     What they cannot tell. One step along the gradient (``"adaptive"``, ``"sam"``) is 0 where the gradient is,
     however curved the loss: use the largest rises for claims about minima. No kind compares at unequal
@@ -80,7 +87,7 @@ def sharpness(
     n_draws : int, default=50
         Antithetic pairs of an average.
     n_steps, n_restarts : int, default=20, 3
-        Steps of an ascent, and how often it starts: first along the gradient, then at random.
+        Steps of an ascent, and how often it starts. One start takes no Hessian-vector products.
     n_directions : int, optional
         Width of the random subspace :math:`A` of ``"keskar"``; all numbers if None.
     **protocol
@@ -90,7 +97,9 @@ def sharpness(
     -------
     FlatnessResult
         One value for each member. ``converged`` tells of an ascent that its last quarter added less than
-        1 %, of ``"keskar"`` that its 10 iterations were enough.
+        1 %, of ``"keskar"`` that its 10 iterations were enough. ``details["curved_start"]`` tells who could
+        start along the most curved direction. Where second derivatives are not finite, or an operation has
+        none (with a warning), a random start takes its place.
 
     Raises
     ------
@@ -156,11 +165,13 @@ def _mean(problem: Problem, kind: Kind, rho: float, search: Search, m: int) -> F
     values = torch.stack([found.value for found in founds])
     shares = values.new_tensor([(g.rows.stop - g.rows.start) / problem.n_rows for g in groups])[:, None]
     settled = [found.converged for found in founds if found.converged is not None]
+    flags = founds[0].details
     spread = values.std(0) if len(groups) > 1 else torch.full_like(values[0], torch.nan)
     return Found(
         (values * shares).sum(0),
         standard_error=spread / len(groups) ** 0.5,
         converged=torch.stack(settled).all(0) if settled else None,
+        details={name: torch.stack([found.details[name] for found in founds]).all(0) for name in flags},
     )
 
 

@@ -101,7 +101,7 @@ def optimizer_checks(recipe: str | Recipe) -> Iterator[tuple[str, Callable[[], N
     With pytest:
 
     >>> import pytest
-    >>> @pytest.mark.parametrize(("name", "check"), optimizer_checks("sam"))
+    >>> @pytest.mark.parametrize(("name", "check"), list(optimizer_checks("sam")))
     ... def test_contract(name, check):
     ...     check()
     """

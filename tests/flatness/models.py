@@ -136,3 +136,19 @@ def member_loss(est, member, X, y, train=False):
     for name, columns in network.layout.columns().items():
         is_weight[columns] = not name.startswith("norm.")
     return of_row, rows[member], is_weight
+
+
+def tensors():
+    X, y = data()
+    return torch.as_tensor(X).double(), torch.as_tensor(y).double()[:, None]
+
+
+def awkward():
+    """A network in training mode with dropout, frozen parts and gradients at hand."""
+    net = normalized_net()
+    net.append(nn.Dropout(0.5))
+    net[1].eps = 1e-5
+    net[1].bias.requires_grad_(False)
+    net[3].weight.grad = torch.ones_like(net[3].weight)
+    net[2].eval()
+    return net

@@ -243,8 +243,21 @@ def test_gradient_norm_and_the_terms_of_the_bound():
     away = est.net_.module_.population[2] - initial.net_.module_.population[2]
     assert found.details["distance"][2] == pytest.approx(away.norm().item(), rel=1e-5)
     n, p, length = 60, len(w), w.detach().norm().item()
-    inner = p * np.log(1 + (length / 0.1) ** 2 * (1 + np.sqrt(np.log(n) / p)) ** 2) + 4 * np.log(n / 0.05)
+    inner = p * np.log(1 + (length / 0.1) ** 2 * (1 + np.sqrt(np.log(n) / p)) ** 2)
+    inner += 4 * np.log(n / 0.05) + 8 * np.log(6 * n + 3 * p)
     assert found.details["bound_term"][2] == pytest.approx(np.sqrt(inner / (n - 1)), rel=1e-9)
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 10.0])
+@pytest.mark.parametrize(("n", "p"), [(4, 1), (50, 3), (40, 2000), (4, 100_000), (1500, 10)])
+def test_the_bound_is_no_less_than_what_its_proof_adds_up(n, p, length):
+    model = nn.Linear(p, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.fill_(length / p**0.5)
+    found = gradient_norm(
+        model, torch.zeros(n, p), torch.zeros(n, 1), rho=0.1, loss=nn.MSELoss(), n_rows=None
+    )
+    assert found.details["bound_term"][0] >= min(1.0, twin.sam_bound(length, 0.1, n, p, 0.05))
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,22 @@ def largest_noise(risk, w, draws, spread, most):
         mean = sum(float(risk(w + spread(middle) * z)) for z in draws) / len(draws)
         low, high = (middle, high) if mean <= most else (low, middle)
     return low
+
+
+def sam_bound(length, rho, n, p, delta):
+    """What the best prior of a grid adds to the worst case within rho: the proof of Foret et al., theorem 2.
+
+    McAllester's bound for noise that leaves the ball with probability 1 / sqrt(n), and priors
+    N(0, c exp((1 - j) / p)) of which the j-th may fail with probability 6 delta / (pi j)^2.
+    """
+    noise = (rho / (math.sqrt(p) + math.sqrt(math.log(n)))) ** 2
+    log_c = math.log(noise) + math.log1p(math.exp(-4 * n / p)) + 4 * n / p
+    best = math.log(noise + length**2 / p)  # the variance that would be chosen with hindsight
+    middle = 1 + p * (log_c - best)
+    terms = []
+    for j in {max(1, math.floor(middle) + shift) for shift in (-1, 0, 1)}:
+        prior = math.exp(log_c + (1 - j) / p)
+        divergence = (p * noise + length**2) / prior - p + p * math.log(prior / noise)
+        chance = math.log(n * math.pi**2 * j**2 / (6 * delta))
+        terms.append(math.sqrt((divergence / 2 + chance) / (2 * (n - 1))))
+    return min(terms) + 1 / math.sqrt(n)
