@@ -1,8 +1,9 @@
 """Curvature of a TabNet, beside hessian-eigenthings: ``python benchmarks/curvature_speed.py``.
 
 One thread, float64. The top eigenvalue of one member and of eight on 2,048 rows, peak memory over 60
-products, and, where hessian-eigenthings is installed, its Lanczos iteration for as many products on its own
-operator and on this package's. Prints, and writes ``benchmarks/curvature_speed.json``.
+products, the 25x25 loss surface, and, where hessian-eigenthings is installed, its Lanczos iteration for as
+many products on its own operator and on this package's. Prints, and writes
+``benchmarks/curvature_speed.json``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 
 import flatcausal
 from flatcausal import FlatMinimaTabNetRegressor
-from flatcausal.flatness import hessian_top_eigenvalues
+from flatcausal.flatness import hessian_top_eigenvalues, loss_surface
 from flatcausal.flatness._probes import fixed_generators, normal
 from flatcausal.flatness._products import Products
 from flatcausal.flatness._protocol import measuring
@@ -89,6 +90,26 @@ def memory(est: FlatMinimaTabNetRegressor, n_rows: int) -> dict[str, float]:
         for _ in range(N_PRODUCTS - 2):
             products(v)
         return {"peak_mib_after_2": early, "peak_mib_after_60": peak_mib()}
+
+
+def surface(est: FlatMinimaTabNetRegressor, n_rows: int, bn: str) -> dict[str, Any]:
+    """The picture as a user asks for it, once, and the peak before and after."""
+    X, y = rows(n_rows)
+    loss_surface(est, X, y, 2, bn=bn, random_state=0)
+    before = peak_mib()
+    seconds, result = timed(lambda: loss_surface(est, X, y, bn=bn, random_state=0), 1)
+    return {
+        "n_members": len(result.losses),
+        "n_parameters": result.n_parameters,
+        "n_rows": n_rows,
+        "resolution": result.losses.shape[1],
+        "bn": bn,
+        "dtype": result.dtype,
+        "seconds": seconds,
+        "n_losses": result.n_losses,
+        "peak_mib_before": before,
+        "peak_mib_after": peak_mib(),
+    }
 
 
 def beside(est: FlatMinimaTabNetRegressor, n_rows: int, n_products: int, repeats: int) -> dict[str, Any]:
@@ -166,6 +187,11 @@ def main() -> None:
         )
         for name, row in found["hessian_eigenthings"].items():
             print(f"hessian-eigenthings, {name}: {row}", flush=True)
+    found["surfaces"] = []
+    for est, bn in ((one, "frozen"), (one, "recalibrated"), (many, "frozen")):
+        row = surface(est, 2048, bn)
+        found["surfaces"].append(row)
+        print(f"surface: {row}", flush=True)
     found["memory_of_all"] = memory(many, 2048)
     print(f"memory over {N_PRODUCTS} products, {N_MEMBERS} members: {found['memory_of_all']}", flush=True)
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
