@@ -65,6 +65,8 @@ THEIRS = {
     "shared layers only": ("one", {"n_independent": 0, "n_shared": 3, "n_d": 3, "n_a": 6, "n_steps": 1}),
     "own layers only": ("several", {"n_independent": 3, "n_shared": 0, "gamma": 1.0, "momentum": 0.3}),
     "a single layer": ("one", {"n_independent": 1, "n_shared": 0}),
+    "entmax": ("several", {"mask_type": "entmax", "n_steps": 4}),
+    "entmax and categories": ("multiclass", {**CATEGORICAL, "mask_type": "entmax", "n_steps": 2}),
     "binary": ("binary", {"n_d": 4, "n_a": 4}),
     "multiclass": ("multiclass", {"n_steps": 2}),
     "booleans": ("booleans", {"n_steps": 2}),
@@ -78,6 +80,8 @@ OURS = {
     "shared layers only": ("several", {"n_independent": 0, "n_shared": 3, "n_d": 3, "n_a": 6, "n_steps": 1}),
     "own layers only": ("one", {"n_independent": 3, "n_shared": 0, "gamma": 1.0, "bn_momentum": 0.3}),
     "a single layer": ("several", {"n_independent": 1, "n_shared": 0}),
+    "entmax": ("several", {"mask_type": "entmax", "n_steps": 4}),
+    "entmax and strings": ("strings", {"mask_type": "entmax", "categorical_features": [1, 3]}),
     "binary": ("binary", {"n_d": 4, "n_a": 4}),
     "multiclass": ("multiclass", {"n_steps": 2}),
     "categories": ("one", {"categorical_features": [3, 1], "cat_emb_dim": 2}),
@@ -182,6 +186,14 @@ def test_an_estimator_predicts_what_the_model_predicts(theirs):
         np.testing.assert_array_equal(est.classes_, model.classes_)
 
 
+def test_the_word_of_the_network_counts_not_that_of_the_model():
+    model, X, _ = train_theirs(*THEIRS["entmax"])
+    model.mask_type = "sparsemax"
+    est = from_pytorch_tabnet(model)
+    assert est.mask_type == est.net_.module_.mask_type == "entmax"
+    same_predictions(est, model, X)
+
+
 def test_every_number_is_where_the_slow_twin_puts_it(theirs):
     model = theirs[0]
     ours = from_pytorch_tabnet(model).net_.module_
@@ -228,7 +240,7 @@ def test_a_model_without_importances_needs_rows():
     assert from_pytorch_tabnet(model, X).causal_importances_.shape == (5,)
 
 
-@pytest.mark.parametrize("name", ["several targets", "categories", "multiclass"])
+@pytest.mark.parametrize("name", ["several targets", "categories", "multiclass", "entmax"])
 def test_a_saved_and_loaded_model_can_be_taken_over(tmp_path, name):
     model, X, y = train_theirs(*THEIRS[name])
     path = model.save_model(str(tmp_path / "model"))
@@ -243,10 +255,12 @@ def test_a_saved_and_loaded_model_can_be_taken_over(tmp_path, name):
 
 
 def test_parameters_of_equal_meaning_are_taken_over():
-    model, _, _ = train_theirs("one", {**THEIRS["own layers only"][1], **CATEGORICAL, "lambda_sparse": 0.02})
+    settings = {**THEIRS["own layers only"][1], **CATEGORICAL, "lambda_sparse": 0.02, "mask_type": "entmax"}
+    model, _, _ = train_theirs("one", settings)
     params = from_pytorch_tabnet(model).get_params()
     expected = {"n_d": 8, "n_a": 8, "n_steps": 3, "gamma": 1.0, "n_independent": 3, "n_shared": 0}
     expected |= {"bn_momentum": 0.3, "virtual_batch_size": 30, "batch_size": 60, "lambda_sparse": 0.02}
+    expected |= {"mask_type": "entmax"}
     expected |= {"clip_norm": 1, "categorical_features": [1, 3], "cat_emb_dim": 1, "scale_target": False}
     assert expected.items() <= params.items()
 
@@ -287,7 +301,7 @@ def test_an_estimator_is_a_copy_and_the_model_stays_as_it_was():
 # --- A full estimator ---
 
 
-@pytest.mark.parametrize("name", ["several targets", "categories", "categories in any order"])
+@pytest.mark.parametrize("name", ["several targets", "categories", "categories in any order", "entmax"])
 def test_an_imported_estimator_is_pickled_and_saved(tmp_path, name):
     model, X, _ = train_theirs(*THEIRS[name])
     est = from_pytorch_tabnet(model)
@@ -298,7 +312,7 @@ def test_an_imported_estimator_is_pickled_and_saved(tmp_path, name):
         same_predictions(from_pytorch_tabnet(to_pytorch_tabnet(again)), model, X)
 
 
-@pytest.mark.parametrize("name", ["several targets", "categories", "multiclass"])
+@pytest.mark.parametrize("name", ["several targets", "categories", "multiclass", "entmax"])
 def test_an_imported_estimator_trains_on(name):
     model, X, y = train_theirs(*THEIRS[name])
     est = from_pytorch_tabnet(model).set_params(optimizer="adam", lr=0.02, random_state=0, max_epochs=3)
@@ -386,7 +400,7 @@ def test_back_and_there_keeps_every_prediction(theirs):
     sizes = [sum(p.numel() for p in m.network.parameters()) for m in (again, model)]
     assert sizes[0] == sizes[1]
     names = ["n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared", "momentum", "lambda_sparse"]
-    names += ["input_dim", "output_dim", "cat_dims"]
+    names += ["mask_type", "input_dim", "output_dim", "cat_dims"]
     for name in names:
         assert getattr(again, name) == getattr(model, name)
 
@@ -468,6 +482,7 @@ def shapes(draw):
         "n_a": draw(st.integers(1, 5)),
         "n_steps": draw(st.integers(1, 4)),
         "gamma": draw(st.floats(1.0, 2.0)),
+        "mask_type": draw(st.sampled_from(["sparsemax", "entmax"])),
         "n_shared": n_shared,
         "n_independent": draw(st.integers(int(n_shared == 0), 2)),
         "embeddings": {column: draw(size) for column in sorted(columns)},
@@ -525,7 +540,6 @@ def test_what_is_not_fitted_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mask_type": "entmax"}, "model has mask_type='entmax', which this TabNet lacks"),
         ({"grouped_features": [[0, 1]]}, r"model has grouped_features=\[\[0, 1\]\], which this TabNet lacks"),
         ({"gamma": 0.9}, "gamma must be .*, got 0.9"),
     ],

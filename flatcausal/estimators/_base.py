@@ -22,6 +22,7 @@ from flatcausal.estimators._batches import Table
 from flatcausal.estimators._categories import drop_unused, find_categories
 from flatcausal.estimators._checkpoint import Checkpoint
 from flatcausal.estimators._input import check_lengths, naming, read_features, read_weights
+from flatcausal.estimators._mid_fit import MidFit
 from flatcausal.estimators._net import LR_SCHEDULES, VALIDATION, PopulationNet
 from flatcausal.estimators._persistence import PersistentPredictor
 from flatcausal.estimators._predictor import mean_masks
@@ -45,6 +46,7 @@ NETWORK_PARAMETERS = (
     "n_shared",
     "virtual_batch_size",
     "bn_momentum",
+    "mask_type",
 )
 
 
@@ -89,6 +91,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         n_shared: int,
         lambda_sparse: float,
         bn_momentum: float,
+        mask_type: str,
         categorical_features: Any,
         cat_emb_dim: int,
     ):
@@ -120,6 +123,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         self.n_shared = n_shared
         self.lambda_sparse = lambda_sparse
         self.bn_momentum = bn_momentum
+        self.mask_type = mask_type
         self.categorical_features = categorical_features
         self.cat_emb_dim = cat_emb_dim
 
@@ -166,6 +170,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         trained, table = self._read(X, y, sample_weight, origin)
         seeds = seed_sequence(self.random_state)
         net = trained._make_net([seeds], origin)
+        net.mid_fit_ = MidFit(trained, net, X, y)
         table, valid = trained._split(table, seeds)
         checkpoint = Checkpoint.of(self, net, table, valid)
         metadata = {} if sample_weight is None else {"metadata": {"sample_weight": sample_weight}}
@@ -212,6 +217,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         if origin is not None:
             net.continue_training(origin.net_)
         net.renew()
+        net.mid_fit_ = MidFit(trained, net, X, y)
         with pinned_threads(check_integer("n_threads", self.n_threads, low=1)):
             net.train_epoch(net.batches(table))
             trained._conclude(net, table)
@@ -242,11 +248,11 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
         features = read_features(trained, X, trained.categories_, reset=origin is None, min_rows=2)
         y = trained._check_target(y)
         check_lengths(features, y)
-        weight = None
+        weight, rows = None, np.arange(len(features))
         if sample_weight is not None:
             weight = read_weights(sample_weight, len(features))
-            kept = weight > 0
-            features, y, weight = features[kept], y[kept], weight[kept]
+            rows = np.flatnonzero(weight)
+            features, y, weight = features[rows], y[rows], weight[rows]
             if len(features) < 2:
                 raise DataError("sample_weight leaves one row: give at least two rows a positive weight.")
         if origin is None:
@@ -258,6 +264,7 @@ class PopulationEstimator(CallbackSupportMixin, PersistentPredictor):
             torch.from_numpy(features).to(device),
             _single(torch.from_numpy(trained._encode_target(y))).to(device),
             None if weight is None else torch.from_numpy(weight / weight.mean()).float().to(device),
+            rows,
         )
 
     def _learn_target(self, y: np.ndarray, weight: np.ndarray | None, **learn: Any) -> None:

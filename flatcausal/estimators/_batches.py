@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -37,10 +38,19 @@ class Table(Dataset):
         One table for all members, or one for each.
     y : Tensor of shape (n, ...) or (K, n, ...), optional
     weight : Tensor of shape (n,) or (K, n), optional
+    rows : ndarray of int, shape (n,), optional
+        Where the rows stand in the table that the user passed.
     """
 
-    def __init__(self, X: Tensor, y: Tensor | None = None, weight: Tensor | None = None):
+    def __init__(
+        self,
+        X: Tensor,
+        y: Tensor | None = None,
+        weight: Tensor | None = None,
+        rows: np.ndarray | None = None,
+    ):
         self.parts = Batch(X, y, weight)
+        self.rows = rows
 
     @property
     def X(self) -> Tensor:  # noqa: N802

@@ -97,6 +97,9 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         Share of a new ghost batch in the running statistics that callbacks see during the fit. Afterwards
         the statistics are re-estimated by a pass over the training rows, because how far running ones lag
         depends on the optimizer's number of steps.
+    mask_type : "sparsemax" or "entmax", default="sparsemax"
+        What turns a step's attention into its mask: "entmax" is the 1.5-entmax, which leaves more features
+        in and whose slope is continuous.
     categorical_features : "from_dtype", list of str, int or bool, or None, default="from_dtype"
         Columns whose values are categories, each of which gets an embedding that is learnt:
         those of pandas' ``category`` type, those named, or none. A category that the fit did not see
@@ -201,6 +204,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
         n_shared: int = 2,
         lambda_sparse: float = 1e-3,
         bn_momentum: float = 0.02,
+        mask_type: str = "sparsemax",
         categorical_features: Any = "from_dtype",
         cat_emb_dim: int = 1,
         class_weight: Any = None,
@@ -234,6 +238,7 @@ class FlatMinimaTabNetClassifier(ClassifierMixin, PopulationEstimator):
             n_shared=n_shared,
             lambda_sparse=lambda_sparse,
             bn_momentum=bn_momentum,
+            mask_type=mask_type,
             categorical_features=categorical_features,
             cat_emb_dim=cat_emb_dim,
         )

@@ -19,7 +19,7 @@ class MemberHistory(History):
     rows : iterable of dict
         What skorch records of an epoch.
     member_losses : mapping of str to iterable of Tensor, shape (K,)
-        Losses of each member by name, one tensor an epoch.
+        What was recorded of each member, by name: losses as a rule, one tensor an epoch, from the first on.
     n_gradient_evaluations : int
         Mini-batch gradients that a member took.
     """
@@ -39,13 +39,19 @@ class MemberHistory(History):
         return MemberHistory(self, self.member_losses, self.n_gradient_evaluations)
 
     def record_members(self, name: str, losses: Tensor) -> None:
-        """Keep each member's loss, and for skorch the mean of those that have one."""
-        self.member_losses.setdefault(name, []).append(losses)
+        """Keep each member's loss, and for skorch the mean of those that have one.
+
+        Epochs before that have none get NaN.
+        """
+        losses = losses.double().cpu()
+        kept = self.member_losses.setdefault(name, [])
+        kept += _missing(losses, len(self) - 1 - len(kept))
+        kept.append(losses)
         self.record(name, _finite_mean(losses).item())
 
     def columns(self) -> dict[str, np.ndarray]:
         """The record as arrays, one entry or row an epoch."""
-        kept = {name: torch.stack(losses).double().cpu() for name, losses in self.member_losses.items()}
+        kept = self._stacked()
         return {
             "epoch": np.arange(1, len(self) + 1),
             **{name: _finite_mean(losses).numpy() for name, losses in kept.items()},
@@ -54,12 +60,10 @@ class MemberHistory(History):
         }
 
     @classmethod
-    def from_columns(
-        cls, columns: Mapping[str, np.ndarray], n_gradient_evaluations: int, device: Any
-    ) -> MemberHistory:
+    def from_columns(cls, columns: Mapping[str, np.ndarray], n_gradient_evaluations: int) -> MemberHistory:
         """Take over what :meth:`columns` gave."""
         losses = {
-            name.removeprefix("member_"): torch.from_numpy(np.array(values)).float().to(device)
+            name.removeprefix("member_"): torch.from_numpy(np.array(values, dtype=np.float64))
             for name, values in columns.items()
             if name.startswith("member_")
         }
@@ -73,7 +77,7 @@ class MemberHistory(History):
 
     def of_members(self, members: slice, n_epochs: int) -> MemberHistory:
         """Some members' part of the record, of its first epochs."""
-        losses = {name: [k[members] for k in kept[:n_epochs]] for name, kept in self.member_losses.items()}
+        losses = {name: list(kept[:n_epochs, members]) for name, kept in self._stacked().items()}
         rows: list[dict[str, Any]] = list(self)[:n_epochs]
         means = {name: [_finite_mean(k).item() for k in kept] for name, kept in losses.items()}
         return MemberHistory(
@@ -86,18 +90,29 @@ class MemberHistory(History):
         """The record in tensors and plain values of its own."""
         return {
             "history": [{k: v for k, v in row.items() if k != "batches"} for row in self],
-            "member_losses": {name: torch.stack(kept) for name, kept in self.member_losses.items()},
+            "member_losses": self._stacked(),
             "n_gradient_evaluations": self.n_gradient_evaluations,
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], device: Any) -> MemberHistory:
+    def from_state(cls, state: Mapping[str, Any]) -> MemberHistory:
         """Take over what :meth:`state` gave."""
         return cls(
             ({**row, "batches": []} for row in state["history"]),
-            {name: kept.to(device) for name, kept in state["member_losses"].items()},
+            {name: kept.double() for name, kept in state["member_losses"].items()},
             state["n_gradient_evaluations"],
         )
+
+    def _stacked(self) -> dict[str, Tensor]:
+        """What was recorded of each member, of shape (n_epochs, K)."""
+        return {
+            name: torch.stack([*kept, *_missing(kept[0], len(self) - len(kept))])
+            for name, kept in self.member_losses.items()
+        }
+
+
+def _missing(like: Tensor, n_epochs: int) -> list[Tensor]:
+    return [torch.full_like(like, torch.nan)] * n_epochs
 
 
 def _finite_mean(losses: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from flatcausal._members import member_generators
 from flatcausal._random import child
 from flatcausal.estimators._batches import Batch, MemberBatches, RowBatches, Table, n_batches
 from flatcausal.estimators._history import MemberHistory
+from flatcausal.estimators._mid_fit import MidFit
 from flatcausal.estimators._monitor import MemberMonitor
 from flatcausal.exceptions import ParameterError
 from flatcausal.nn import TabNet, backpropagate
@@ -28,9 +29,10 @@ LR_SCHEDULES = {
     "linear": lambda progress: 1 - progress,
 }
 ROWS_PER_PASS = 1024  # of evaluation: bounds memory
-_SIZES = {  # of a network, and the estimator's parameters that decide them
+_KEPT = {  # what a network's weights belong to, and the estimator's parameters that decide it
     **{name: name for name in ("n_members", "n_d", "n_a", "n_steps", "n_shared", "n_independent")},
     "embeddings": "cat_emb_dim",
+    "mask_type": "mask_type",
 }
 _WEIGHTS, _ORDER, _NOISE, _STATISTICS, VALIDATION = range(5)  # named streams of a random_state
 
@@ -71,6 +73,7 @@ class PopulationNet(NeuralNet):
     recipe: Any
     history: MemberHistory
     average_: Average | None
+    mid_fit_: MidFit | None = None
 
     def __init__(
         self,
@@ -148,7 +151,8 @@ class PopulationNet(NeuralNet):
     def adopt(self, earlier: PopulationNet) -> None:
         """Start from an earlier net's weights."""
         ours, theirs = self.get_params_for("module"), earlier.get_params_for("module")
-        for name, parameter in _SIZES.items():
+        theirs.setdefault("mask_type", "sparsemax")  # a file from before there was a choice
+        for name, parameter in _KEPT.items():
             if ours[name] != theirs[name]:
                 raise ParameterError(
                     f"{parameter} must stay as it was, to go on from fitted weights: the network has "
@@ -171,7 +175,7 @@ class PopulationNet(NeuralNet):
 
     def settle(self, table: Table) -> None:
         """End a fit: members take the weights they keep, and statistics of their own on ``table``."""
-        average, self.average_ = self.average_, None
+        average, self.average_, self.mid_fit_ = self.average_, None, None
         lr = self.optimizer_.param_groups[0]["lr"] if self.recipe is not None else 0.0
         self.monitor_.settle(len(self.history), lr, average)
         self.reestimate_statistics(table)
@@ -241,8 +245,10 @@ class PopulationNet(NeuralNet):
         With ``valid``, members are judged by their loss there, at statistics re-estimated for their weights.
         """
         data = {"dataset_train": batches.dataset, "dataset_valid": valid}
-        # Whoever needs statistics after the epoch re-estimates them; only callbacks look in between.
-        self.module_.track_running_stats = bool(self.callbacks)
+        # Whoever needs statistics after the epoch re-estimates them; only callbacks look in between. They
+        # must not change the fit, and rows of an unseen category train on the statistics.
+        codes = batches.dataset.X[..., list(self.module_.embeddings.sizes)]
+        self.module_.track_running_stats = bool(self.callbacks) and not bool((codes < 0).any())
         self.notify("on_epoch_begin", **data)
         held_out = None if valid is None else partial(self._held_out_losses, batches.dataset, valid)
         losses = self._train_pass(batches, held_out)
@@ -379,7 +385,7 @@ class PopulationNet(NeuralNet):
             self.average_ = None
         else:
             self.average_.load_state_dict(average)
-        self.history = MemberHistory.from_state(state, self.device)
+        self.history = MemberHistory.from_state(state)
 
 
 class StepClosure:

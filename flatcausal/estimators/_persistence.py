@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,7 +136,7 @@ class PersistentPredictor(PopulationPredictor):
         weights = {name: torch.from_numpy(np.array(values)) for name, values in state["weights"].items()}
         net.module_.load_state_dict(weights)
         net.module_.eval()
-        net.history = MemberHistory.from_columns(self.history_, self.n_gradient_evaluations_, net.device)
+        net.history = MemberHistory.from_columns(self.history_, self.n_gradient_evaluations_)
         self.net_ = net
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,7 +154,10 @@ class PersistentPredictor(PopulationPredictor):
         """Rebuild the net from its arrays."""
         state = dict(state)
         fitted = state.pop("_fitted", None)
-        super().__setstate__(state)
+        # A parameter that is younger than the pickle has its default.
+        parameters = signature(type(self)).parameters.items()
+        defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
+        super().__setstate__({**defaults, **state})
         if fitted is None:
             return
         if fitted["version"] != version("flatcausal"):

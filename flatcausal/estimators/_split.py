@@ -26,5 +26,9 @@ def hold_out(
             f"{asked_by} cannot hold out {fraction:.3g} of {len(rows)} rows ({error}): give more rows, "
             f"or another validation_fraction."
         ) from error
-    train, valid = (Table(*table[torch.from_numpy(np.sort(part))]) for part in split)
+    train, valid = (_part(table, np.sort(part)) for part in split)
     return train, valid
+
+
+def _part(table: Table, rows: np.ndarray) -> Table:
+    return Table(*table[torch.from_numpy(rows)], rows=None if table.rows is None else table.rows[rows])

@@ -53,8 +53,8 @@ def from_pytorch_tabnet(
     ParameterTypeError
         If it is not such a model, or one of several tasks.
     ParameterError
-        If it uses what this TabNet lacks: ``mask_type="entmax"``, ``grouped_features`` or ``gamma < 1``; if
-        it knows one class only; or if it holds no importances and ``X`` is None.
+        If it uses what this TabNet lacks, ``grouped_features`` or ``gamma < 1``; if it knows one class only;
+        or if it holds no importances and ``X`` is None.
     ImportError
         If pytorch_tabnet is not installed.
 
@@ -113,11 +113,6 @@ def _is_classifier(model: Any) -> bool:
 
 
 def _refuse_unknown(model: Any) -> None:
-    if model.network.mask_type != "sparsemax":
-        raise ParameterError(
-            f"model has mask_type={model.network.mask_type!r}, which this TabNet lacks: "
-            f"train it with mask_type='sparsemax'."
-        )
     if model.grouped_features:
         raise ParameterError(
             f"model has grouped_features={model.grouped_features!r}, which this TabNet lacks: "
@@ -128,7 +123,7 @@ def _refuse_unknown(model: Any) -> None:
 def _shape(theirs: Any) -> dict[str, Any]:
     # The network's own words: a model's attributes may have changed since, or been lost by load_model.
     encoder = theirs.tabnet.encoder
-    names = ("n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared", "virtual_batch_size")
+    names = ("n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared", "virtual_batch_size", "mask_type")
     momentum = encoder.att_transformers[0].bn.bn.momentum
     return {**{name: getattr(encoder, name) for name in names}, "bn_momentum": momentum}
 

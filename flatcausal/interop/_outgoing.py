@@ -132,6 +132,7 @@ def _new_model(estimator: Any, extra_units: int) -> Any:
             n_independent=network.n_independent,
             n_shared=network.n_shared,
             momentum=network.bn_momentum,
+            mask_type=network.mask_type,
             lambda_sparse=estimator.lambda_sparse,
             clip_value=estimator.clip_norm,
             verbose=0,

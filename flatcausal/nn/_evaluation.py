@@ -10,7 +10,6 @@ from torch import Tensor
 
 from flatcausal.nn._normalization import EPSILON
 from flatcausal.nn._pass import sum_of
-from flatcausal.nn._sparsemax import project_
 from flatcausal.nn._weights import Weights, member_groups
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Evaluation:
         hidden = self._transform(0, x)
         for t, (weight, shift) in enumerate(self.attentions, start=1):
             logits = torch.baddbmm(shift, weight, hidden[:, -network.n_a :])
-            mask = project_(logits if prior is None else logits.mul_(prior))[0]
+            mask = network.projection.in_place(logits if prior is None else logits.mul_(prior))[0]
             hidden = self._transform(t, network.embeddings.spread(mask) * x)
             yield mask, hidden[:, : network.n_d].relu()
             if t < network.n_steps:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from flatcausal.nn._normalization import EPSILON
-from flatcausal.nn._sparsemax import project_
 from flatcausal.nn._weights import Weights, add_outer, add_product, product
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ class _Step(NamedTuple):
     logits: Tensor  # after the first step, whose projection is in place, alone
     prior: Tensor | None
     mask: Tensor
-    support: Tensor
-    size: Tensor
+    response: Tensor
+    total: Tensor
     log: Tensor
     hidden: Tensor
 
@@ -93,12 +92,12 @@ class Pass:
             attention = hidden[:, -network.n_a :]
             linear = product(matrices[f"attention.{t}"], attention)
             logits = self._normalize(network._attention_norms[t - 1], linear)
-            mask, support, size = project_(logits if prior is None else logits * prior)
+            mask, response, total = network.projection.in_place(logits if prior is None else logits * prior)
             log = (mask + LOG_OFFSET).log_()
             entropies.append((mask * log).sum((1, 2)))
             hidden = self._transform(t, network.embeddings.spread(mask) * self.x)
             decisions.append(hidden[:, : network.n_d].relu())
-            self.steps.append(_Step(attention, logits, prior, mask, support, size, log, hidden))
+            self.steps.append(_Step(attention, logits, prior, mask, response, total, log, hidden))
             if t < network.n_steps:
                 left = torch.rsub(mask, network.gamma)
                 prior = left if prior is None else left.mul_(prior)
@@ -192,9 +191,9 @@ class Pass:
             else:
                 d_mask.addcmul_(d_next_prior, prior, value=-1)
                 d_next_prior.mul_(torch.rsub(step.mask, self.network.gamma))
-        # Sparsemax: subtract the mean over the support, on the support.
-        d_mask.mul_(step.support)
-        d_mask.addcmul_(step.support, d_mask.sum(1, keepdim=True).div_(step.size), value=-1)
+        # With the response s, that of sparsemax and of entmax alike: s * (d - sum(s * d) / sum(s)).
+        d_mask.mul_(step.response)
+        d_mask.addcmul_(step.response, d_mask.sum(1, keepdim=True).div_(step.total), value=-1)
         if prior is None:
             return d_mask, None
         d_prior = d_mask * step.logits if d_next_prior is None else d_next_prior.addcmul_(d_mask, step.logits)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flatcausal.nn._columns import places_of, put, taken
+
 
 def sparsemax(logits: Tensor, dim: int) -> Tensor:
     r"""Project ``logits`` onto the probability simplex along ``dim``.
@@ -60,15 +62,16 @@ def _support(shifted: Tensor, dim: int) -> Tensor:
         threshold = torch.where(still, threshold, threshold.maximum(threshold + (total - 1) / size))
 
 
-def project_(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sparsemax_(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Sparsemax along dim 1 of (K, p, n), in place: the simple form is :func:`sparsemax`.
 
     Returns
     -------
-    projection, support : Tensor of shape (K, p, n)
-        The support as ones and zeros.
-    size : Tensor of shape (K, 1, n)
-        Its number of elements.
+    projection, response : Tensor of shape (K, p, n)
+        The response is the support as ones and zeros: how each element moves with its own logit, before
+        the threshold answers.
+    total : Tensor of shape (K, 1, n)
+        Sum of the response, the number of elements of the support.
     """
     # The sum of any set of logits, less 1, over their number is at most the threshold, and Newton's iteration
     # climbs from there. Logits within 0.7 of the maximum are a better set as a rule than those within 1.
@@ -82,17 +85,13 @@ def project_(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         excess.sub_(rise).relu_()
     rise, size = _rise(excess, support)
     # A few columns among thousands have not come to rest by now.
-    member, row = (rise > 0).squeeze(1).nonzero(as_tuple=True)
-    if len(row):
-        n_features, n = excess.shape[1:]
-        places = (member * (n_features * n) + row).unsqueeze(1) + torch.arange(
-            0, n_features * n, n, device=row.device
-        )
-        columns = excess.view(-1).index_select(0, places.view(-1)).view(places.shape)
-        columns, ones, sizes = _finish(columns)
-        excess.view(-1).index_copy_(0, places.view(-1), columns.view(-1))
-        support.view(-1).index_copy_(0, places.view(-1), ones.view(-1))
-        size[member, 0, row] = sizes.squeeze(1)
+    moving = rise > 0
+    places = places_of(moving, excess.shape[1])
+    if len(places):
+        columns, ones, sizes = _finish(taken(excess, places))
+        put(excess, places, columns)
+        put(support, places, ones)
+        size[moving] = sizes.squeeze(1)
     return excess, support, size
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flatcausal._validation import check_integer, check_real
+from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.nn._embeddings import Embeddings
 from flatcausal.nn._evaluation import masks, predictions
 from flatcausal.nn._gradient import statistics_totals
 from flatcausal.nn._layout import Block, Layout
 from flatcausal.nn._normalization import BatchStatistics, RunningStatistics
 from flatcausal.nn._pass import LOG_OFFSET
-from flatcausal.nn._sparsemax import sparsemax
+from flatcausal.nn._projections import PROJECTIONS
 from flatcausal.nn._weights import InputObserver, add_outer, observer_of
 
 
@@ -51,6 +51,8 @@ class TabNet(nn.Module):
         Most rows of a ghost batch.
     bn_momentum : float, default=0.02
         Share of a new ghost batch in the running statistics.
+    mask_type : "sparsemax" or "entmax", default="sparsemax"
+        What turns attention into a mask; "entmax" is the 1.5-entmax, less sparse and with a continuous slope.
     embeddings : mapping of int to (int, int), optional
         For each categorical column its number of categories and its embedding's dimension. The column holds
         codes from 0; it is replaced by its embedding, over which its attention is shared equally. A code
@@ -100,6 +102,7 @@ class TabNet(nn.Module):
         n_shared: int = 2,
         virtual_batch_size: int = 128,
         bn_momentum: float = 0.02,
+        mask_type: str = "sparsemax",
         embeddings: Mapping[int, tuple[int, int]] | None = None,
         generators: Sequence[torch.Generator] | None = None,
     ):
@@ -114,6 +117,8 @@ class TabNet(nn.Module):
         self.n_independent = check_integer("n_independent", n_independent, low=int(self.n_shared == 0))
         self.virtual_batch_size = check_integer("virtual_batch_size", virtual_batch_size, low=2)
         self.bn_momentum = check_real("bn_momentum", bn_momentum, low=0.0, high=1.0)
+        self.mask_type = check_choice("mask_type", mask_type, PROJECTIONS)
+        self.projection = PROJECTIONS[self.mask_type]
         self.embeddings = Embeddings(self.n_features, {} if embeddings is None else embeddings)
         self.track_running_stats = True
         self.input_observer: InputObserver | None = None
@@ -277,7 +282,7 @@ class TabNet(nn.Module):
         steps = []
         for t in range(1, self.n_steps + 1):
             logits = norm(self._attention_norms[t - 1], _apply(tensors, f"attention.{t}", attention))
-            mask = sparsemax(logits * prior, dim=1)
+            mask = self.projection.differentiable(logits * prior, 1)
             prior = prior * (self.gamma - mask)
             hidden = self._transform(t, self.embeddings.spread(mask) * x, tensors, norm)
             steps.append((mask, hidden[:, : self.n_d].relu()))

@@ -52,6 +52,7 @@ class Network(Section):
     n_shared: int = integer(2, low=0)
     lambda_sparse: float = real(1e-3, low=0.0)
     bn_momentum: float = real(0.02, low=0.0, high=1.0, open_low=True)
+    mask_type: str = choice("sparsemax", "sparsemax", "entmax")
 
 
 @dataclass(frozen=True)

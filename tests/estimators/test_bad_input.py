@@ -294,6 +294,7 @@ PARAMETERS = {
     "n_shared": (-1, 1.0, "2", None, True),
     "lambda_sparse": (-1e-3, np.nan, np.inf, "none", None),
     "bn_momentum": (-0.1, 1.1, np.nan, "slow", None),
+    "mask_type": ("softmax", "entmax15", 1.5, True, None),
     "categorical_features": ("age", 3, [9], [-1], ["town"], [0.5], [True], {"a": 0}),
     "cat_emb_dim": COUNT,
     "scale_target": (1, "yes", None),

@@ -187,6 +187,48 @@ def test_eigenvalues_move_with_the_scale_before_a_normalisation():
     assert values[0][1] == pytest.approx(25 * values[1][1], rel=1e-6)
 
 
+# ---- the two masks
+
+
+WIDE = data(60, 8)
+
+
+@pytest.fixture(scope="module")
+def by_mask():
+    """Fits whose masks have zeros, where the public entmax has no second derivative."""
+    small = {"n_d": 2, "n_a": 2, "n_shared": 1, "n_independent": 1, "lr": 0.05}
+    fits = {name: regressor(2, **small, mask_type=name) for name in ("sparsemax", "entmax")}
+    for est in fits.values():
+        est.fit(*WIDE)
+        masks = est.net_.module_.explain(torch.from_numpy(WIDE[0]))
+        assert (masks == 0).any(dim=2).any(dim=1).all()
+        assert est.net_.module_.layout.n_parameters <= 800
+    return fits
+
+
+@pytest.mark.parametrize("mask_type", ["sparsemax", "entmax"])
+@pytest.mark.parametrize("train", [False, True])
+def test_hessians_of_masks_are_differences_of_gradients(by_mask, mask_type, train):
+    loss, w, _ = member_loss(by_mask[mask_type], 0, *WIDE, train=train)
+    hessian = torch.autograd.functional.hessian(loss, w, vectorize=True)
+    assert hessian.isfinite().all()
+    scale = hessian.abs().max()
+    assert scale > 0.1
+    np.testing.assert_allclose(hessian, twin.hessian_by_differences(loss, w), atol=1e-6 * scale)
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("bn", ["frozen", "train"])
+def test_eigenvalues_of_tabnet_with_entmax_are_those_of_its_hessian(by_mask, bn):
+    est = by_mask["entmax"]
+    result = hessian_top_eigenvalues(est, *WIDE, k=2, bn=bn, tol=1e-8)
+    for member in (0, 1):
+        loss, w, _ = member_loss(est, member, *WIDE, train=bn == "train")
+        spectrum = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, w, vectorize=True))
+        np.testing.assert_allclose(result.value[member], spectrum.flip(0)[:2], rtol=1e-8)
+    assert result.converged.all()
+
+
 # ---- trace
 
 

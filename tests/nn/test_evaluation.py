@@ -5,7 +5,7 @@ import torch
 
 import flatcausal.nn._evaluation as evaluation
 from flatcausal.nn._normalization import BatchStatistics
-from tests.nn.test_gradient import LARGE, network
+from tests.nn.test_gradient import LARGE, LARGE_ENTMAX, network
 from tests.nn.test_tabnet_parity import SHAPES, inputs
 
 
@@ -25,7 +25,7 @@ def plainly_explained(net, X):
     return (shares * masks).sum(0).transpose(1, 2)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, LARGE_ENTMAX])
 @pytest.mark.parametrize("n_rows", [1, 50])
 @pytest.mark.parametrize("tile", [16, 2**16])
 def test_tiles_equal_forward(shape, n_rows, tile, monkeypatch):
@@ -53,17 +53,19 @@ def test_unseen_categories_take_the_running_mean():
     torch.testing.assert_close(net.predict(X), net(X)[0], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [LARGE, LARGE_ENTMAX])
 @pytest.mark.parametrize("n_rows", [1, 21, 64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_member_does_not_depend_on_its_neighbours(n_rows, dtype):
-    X = inputs(LARGE, n_rows, dtype)
-    many, pair = trained(LARGE, range(35), dtype), trained(LARGE, (3, 30), dtype)
+def test_a_member_does_not_depend_on_its_neighbours(shape, n_rows, dtype):
+    X = inputs(shape, n_rows, dtype)
+    many, pair = trained(shape, range(35), dtype), trained(shape, (3, 30), dtype)
     for function in ("predict", "explain", "mean_masks"):
         assert torch.equal(getattr(many, function)(X)[[3, 30]], getattr(pair, function)(X))
 
 
-def test_masks_of_huge_logits_still_sum_to_one():
-    net = trained(SHAPES[0], dtype=torch.float32)
+@pytest.mark.parametrize("mask_type", ["sparsemax", "entmax"])
+def test_masks_of_huge_logits_still_sum_to_one(mask_type):
+    net = trained({**SHAPES[0], "mask_type": mask_type}, dtype=torch.float32)
     with torch.no_grad():
         for norm in net._attention_norms:
             net.population[:, net.layout.columns()[f"norm.{norm}.weight"]] *= 1e4

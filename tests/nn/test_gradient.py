@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import flatcausal.nn._gradient as gradient_module
 from flatcausal.nn import TabNet, backpropagate
-from flatcausal.nn._sparsemax import project_, sparsemax
+from flatcausal.nn._sparsemax import sparsemax, sparsemax_
 from tests.nn.test_tabnet_parity import N_ROWS, SHAPES, inputs
 
 LARGE = {"n_features": 33, "n_outputs": 3, "n_steps": 5, "n_shared": 1, "n_independent": 3, "gamma": 1.5}
+LARGE_ENTMAX = {**LARGE, "mask_type": "entmax"}
 
 
 def network(shape, seeds=(0, 1, 2), dtype=torch.float64, virtual_batch_size=32):
@@ -52,7 +53,7 @@ def assert_equal_up_to_rounding(net, X, criterion=losses):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10 * theirs.abs().max().item())
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, LARGE_ENTMAX])
 @pytest.mark.parametrize("n_rows", [*N_ROWS, 2, 33])
 def test_equals_forward_and_backward(shape, n_rows):
     assert_equal_up_to_rounding(network(shape), inputs(shape, n_rows, torch.float64))
@@ -82,7 +83,7 @@ def test_equals_forward_and_backward_for_members_with_rows_of_their_own_and_smal
     assert_equal_up_to_rounding(network(shape, virtual_batch_size=8), features_first)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@pytest.mark.parametrize("shape", [*SHAPES, LARGE, LARGE_ENTMAX])
 @pytest.mark.parametrize("n_rows", [64, 200])
 def test_float32_is_as_near_to_float64_as_autograd_is(shape, n_rows):
     X = inputs(shape, n_rows)
@@ -158,7 +159,7 @@ def test_losses_see_the_members_of_their_slice(monkeypatch):
 ODD = {"n_features": 33, "n_outputs": 3, "n_d": 3, "n_a": 1, "n_steps": 2}
 
 
-@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[5], LARGE, ODD])
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[5], LARGE, LARGE_ENTMAX, ODD])
 @pytest.mark.parametrize("n_rows", [21, 37, 64, 129, 256])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_member_depends_neither_on_its_neighbours_nor_on_its_group(shape, n_rows, dtype, monkeypatch):
@@ -172,18 +173,20 @@ def test_a_member_depends_neither_on_its_neighbours_nor_on_its_group(shape, n_ro
         assert torch.equal(nine[[4, 8]], two)
 
 
-def test_parts_are_cut_alike_whatever_the_neighbours(monkeypatch):
+@pytest.mark.parametrize("shape", [LARGE, LARGE_ENTMAX])
+def test_parts_are_cut_alike_whatever_the_neighbours(shape, monkeypatch):
     monkeypatch.setattr(gradient_module, "_HELD_ELEMENTS", 1000)
-    X = inputs(LARGE, 203, torch.float32)
-    of_nine = by_hand(network(LARGE, range(9), torch.float32, 8), X)
-    of_two = by_hand(network(LARGE, (4, 8), torch.float32, 8), X)
+    X = inputs(shape, 203, torch.float32)
+    of_nine = by_hand(network(shape, range(9), torch.float32, 8), X)
+    of_two = by_hand(network(shape, (4, 8), torch.float32, 8), X)
     for nine, two in zip(of_nine, of_two, strict=True):
         assert torch.equal(nine[[4, 8]], two)
 
 
-def test_a_member_that_turns_nan_leaves_the_others_bitwise_unchanged():
-    X = inputs(SHAPES[0], 50)
-    healthy, sick = (network(SHAPES[0], dtype=torch.float32) for _ in range(2))
+@pytest.mark.parametrize("shape", [SHAPES[0], LARGE_ENTMAX])
+def test_a_member_that_turns_nan_leaves_the_others_bitwise_unchanged(shape):
+    X = inputs(shape, 50)
+    healthy, sick = (network(shape, dtype=torch.float32) for _ in range(2))
     sick.population.data[0] = float("nan")
     for a, b in zip(by_hand(healthy, X), by_hand(sick, X), strict=True):
         assert torch.equal(a[1:], b[1:])
@@ -195,7 +198,7 @@ def test_a_member_that_turns_nan_leaves_the_others_bitwise_unchanged():
 def test_projection_in_place_equals_sparsemax(n_features, seed, scale):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(2, n_features, 30, dtype=torch.float64, generator=generator) * scale + 3
-    mask, support, size = project_(z.clone())
+    mask, support, size = sparsemax_(z.clone())
     torch.testing.assert_close(mask, sparsemax(z, dim=1), atol=1e-12, rtol=0)
     assert torch.equal(support, (mask > 0).double())
     assert torch.equal(size, support.sum(1, keepdim=True))
@@ -206,9 +209,9 @@ def test_projection_of_a_column_does_not_depend_on_the_others():
     z = torch.randn(6, 50, 64, generator=generator) * torch.tensor([0.05, 0.3, 1.0, 3.0, 1.0, 0.01]).view(
         -1, 1, 1
     )
-    together = project_(z.clone())
+    together = sparsemax_(z.clone())
     for pair in ([0, 1], [3, 2], [4, 5]):
-        for whole, part in zip(together, project_(z[pair]), strict=True):
+        for whole, part in zip(together, sparsemax_(z[pair]), strict=True):
             assert torch.equal(whole[pair], part)
 
 
@@ -218,7 +221,7 @@ def test_projection_of_a_member_does_not_depend_on_how_many_rounds_its_neighbour
     z -= z.amax(1, keepdim=True)
     z = torch.cat([z, (z.sum(1, keepdim=True) - 1) / 3, -torch.full((2000, 36), 2.0)], dim=1).T
     slow = torch.linspace(0, -1, 40).exp().cumsum(0).unsqueeze(1) * torch.linspace(0.001, 0.5, 2000)
-    of_twins, of_strangers = project_(torch.stack([z, z])), project_(torch.stack([z, slow]))
+    of_twins, of_strangers = sparsemax_(torch.stack([z, z])), sparsemax_(torch.stack([z, slow]))
     for mine, theirs in zip(of_twins, of_strangers, strict=True):
         assert torch.equal(mine[0], theirs[0])
 
@@ -226,4 +229,4 @@ def test_projection_of_a_member_does_not_depend_on_how_many_rounds_its_neighbour
 def test_projection_ends_where_rounding_could_swing_the_threshold_to_and_fro():
     logits = [-0.9754452705383301, 0.0, -0.49767303466796875, -0.791225790977478, -0.6804895401000977]
     z = torch.tensor([*logits, -0.5437957048416138]).view(1, -1, 1).repeat(1, 1, 16)
-    torch.testing.assert_close(project_(z.clone())[0], sparsemax(z, dim=1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(sparsemax_(z.clone())[0], sparsemax(z, dim=1), atol=1e-6, rtol=0)

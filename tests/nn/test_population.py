@@ -129,6 +129,7 @@ def test_initial_weights_follow_tabnet():
         ("bn_momentum", 1.5),
         ("n_members", 0),
         ("n_d", 0),
+        ("mask_type", "softmax"),
     ],
 )
 def test_bad_sizes_are_named(name, value):

@@ -19,6 +19,8 @@ SHAPES = [
     {"n_features": 3, "n_shared": 1, "n_independent": 1},
     {"n_features": 4, "embeddings": {3: (5, 3), 1: (2, 1)}},
     {"n_features": 2, "embeddings": {0: (40, 2), 1: (3, 4)}, "n_steps": 2, "gamma": 1.0},
+    {"n_features": 7, "n_d": 4, "n_a": 6, "mask_type": "entmax"},
+    {"n_features": 4, "embeddings": {3: (5, 3), 1: (2, 1)}, "n_steps": 2, "gamma": 1, "mask_type": "entmax"},
 ]
 # Ghost batches of at most 32 rows: whole chunks, one chunk, and ragged last chunks (26 + 25; 6 x 29 + 26).
 N_ROWS = [64, 24, 51, 200]

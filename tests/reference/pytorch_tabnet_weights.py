@@ -32,6 +32,7 @@ def reference_network(network: TabNet, seed: int) -> Reference:
             n_shared=network.n_shared,
             virtual_batch_size=network.virtual_batch_size,
             momentum=network.bn_momentum,
+            mask_type=network.mask_type,
             group_attention_matrix=torch.eye(network.n_features),
         )
         for name, tensor in [*reference.named_parameters(), *reference.named_buffers()]:
