@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     "page",
     [
-        *("docs/data.md", "docs/estimators.md", "docs/optimizers.md"),
+        *("docs/data.md", "docs/estimators.md", "docs/flatness.md", "docs/optimizers.md"),
         pytest.param("README.md", marks=pytest.mark.slow),
     ],
 )
@@ -25,7 +25,7 @@ def test_blocks_run(page):
         exec(compile(block, page, "exec"), names)
 
 
-@pytest.mark.parametrize("page", ["docs/data.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["docs/data.md", "docs/flatness.md", "docs/architecture.md"])
 def test_files_that_tables_name_exist(page):
     rows = [line for line in (ROOT / page).read_text().splitlines() if ".py`" in line]
     assert rows
