@@ -73,7 +73,8 @@ def hessian_top_eigenvalues(
     Raises
     ------
     ParameterError
-        If there are fewer than k numbers, or ncv is below k + 2.
+        If there are fewer than k numbers, ncv is below k + 2, or model or loss uses a function whose backward
+        is ``once_differentiable``: torch would leave it out of H in silence.
     FloatingPointError
         If a member with a finite gradient has no finite second derivatives; it names the first bad batch.
 

@@ -82,6 +82,7 @@ def _squares(problem: Problem, losses: Tensor) -> Tensor:
 
 
 def require_rows(problem: Problem, measure: str) -> None:
-    """Refuse a loss that is more than a mean of what rows' outputs cost."""
+    """Refuse a loss that is more than a mean of what rows' outputs cost, or has no second derivatives."""
+    problem.require_second_derivatives()
     if problem.output.sparsity_weight is not None:
         raise ParameterError(f"{measure} is one of outputs: pass include_regularizer=False.")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flatcausal.exceptions import DataError, FlatCausalError, ParameterError
+from flatcausal.flatness._once import once_only
 from flatcausal.flatness._source import Losses, Source
 
 _FEW = 16  # rows to look at
@@ -39,6 +40,8 @@ class Inspection:
         Members, and rows of a pass.
     holds_all : bool
         Whether differentiation may hold all rows at once.
+    once_only : str or None
+        An operation without second derivatives that torch would leave out.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Inspection:
                 f"{error}"
             ) from error
         self.n_members = _members(losses, module)
+        self.once_only = once_only(losses)
         row_bytes = max(held.total / self.n_members / len(self.few), 1.0)
         self.batch_size = self._batch_size(wanted, row_bytes, together)
         fits = wanted is None and source.n_rows * row_bytes <= _HELD_BYTES

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flatcausal.exceptions import ParameterError
 from flatcausal.flatness._eigenvalues import eigenpairs
 from flatcausal.flatness._problem import Problem
 from flatcausal.flatness._products import Products
@@ -22,16 +23,17 @@ def most_curved(problem: Problem, scale: Weights) -> tuple[Weights, Tensor]:
     A member without finite second derivatives has none; nobody has one, and a warning says so, if the loss
     cannot be differentiated twice.
     """
-    products = _InUnits(problem, scale)
     try:
+        products = _InUnits(problem, scale)
         pairs = eigenpairs(products, 1, ncv=PRODUCTS, max_products=PRODUCTS)
-    except _SecondDerivativeError as error:
+    except (_SecondDerivativeError, ParameterError) as error:
         warnings.warn(
             f"The loss cannot be differentiated twice ({error}): a random start takes the place of the one "
             "along its most curved direction.",
             stacklevel=2,
         )
-        return problem.unflat(torch.zeros_like(products.scale)), torch.zeros_like(products.alive)
+        nobody = torch.zeros(problem.n_members, dtype=torch.bool, device=scale[0].device)
+        return [torch.zeros_like(c) for c in scale], nobody
     return problem.unflat(pairs.vectors[:, 0]), products.alive
 
 

@@ -82,6 +82,7 @@ class Problem(Stack):
         self.scaled = selection.weights(self.module, self.params, self.mask, self.n_members)
         self.stacked = self.n_members > 1 or isinstance(self.module, TabNet)
         self.batch_size, self.holds_all = seen.batch_size, seen.holds_all
+        self._once_only = seen.once_only
         self._passes: Counter[str] = Counter()
         self.rows = slice(0, self.n_rows)
         if bn == "recalibrated":
@@ -169,6 +170,14 @@ class Problem(Stack):
                 "operation without a derivative."
             )
         return losses, gradients
+
+    def require_second_derivatives(self) -> None:
+        """Refuse what torch would leave out of them in silence."""
+        if self._once_only:
+            raise ParameterError(
+                f"model or loss uses {self._once_only}, whose backward is once_differentiable: second "
+                f"derivatives would leave it out in silence; write it in operations of torch."
+            )
 
     def recalibrate(self) -> None:
         """Give normalisation layers the statistics of the weights where the copy is."""

@@ -31,6 +31,7 @@ class Products:
     """
 
     def __init__(self, problem: Problem):
+        problem.require_second_derivatives()
         self.problem, self.count = problem, 0
         losses, gradients = problem.base
         self.alive = (losses + problem.norms(gradients)).isfinite()

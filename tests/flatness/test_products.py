@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
+from flatcausal.exceptions import ParameterError
+from flatcausal.flatness import fisher_rao_norm, hessian_top_eigenvalues, relative_flatness, sharpness
 from flatcausal.flatness._probes import fixed_generators, normal
 from flatcausal.flatness._products import Products
 from flatcausal.flatness._protocol import measuring
@@ -146,6 +149,34 @@ def test_a_loss_linear_in_the_weights_has_no_curvature():
 
     with measuring(nn.Linear(3, 1), *columns(), loss=linear) as problem:
         assert not Products(problem)(vectors(problem)).any()
+
+
+class Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope):
+        return 3 * slope * ctx.saved_tensors[0] ** 2
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda z, y: Cube.apply(z - y).mean(), lambda z, y: Cube.apply(z - y).square().mean()],
+    ids=["last", "inside"],
+)
+def test_an_operation_that_torch_would_leave_out_in_silence_is_named(loss):
+    for measure in (hessian_top_eigenvalues, relative_flatness, fisher_rao_norm):
+        with pytest.raises(
+            ParameterError, match=r"uses Cube, whose backward is once_differentiable.*write it"
+        ):
+            measure(mlp(), *columns(), loss=loss)
+    with pytest.warns(UserWarning, match="Cube.*a random start takes the place"):
+        found = sharpness(mlp(), *columns(), "l2", loss=loss, random_state=0)
+    assert found.value[0] > 0
 
 
 def test_second_derivatives_that_are_not_finite_name_member_and_batch():
