@@ -147,7 +147,7 @@ plt.show()
 
 surfaces = {}
 for name, est in fits.items():
-    path = dict(enumerate(est.callbacks))[1].checkpoints_
+    path = est.callbacks[1].checkpoints_
     surfaces[name] = loss_surface(
         est, X, y, 21, directions="trajectory", trajectory=path, n_rows=256, random_state=0
     )

@@ -35,6 +35,7 @@ class Measures:
     def __init__(self, measures: Any):
         self.named: str | list[str] = []
         self._columns: dict[str, list[str]] = {}
+        self._filled: dict[str, list[str]] = {}  # by a function, when it last had numbers
         if isinstance(measures, str) and measures in _GROUPS:
             self.named = measures
             self._columns = {name: [name] for name in measure_names(measures)}
@@ -68,7 +69,8 @@ class Measures:
         try:
             report = flatness_report(model, X, y, self.named, **protocol)
         except FloatingPointError as error:
-            return _nothing(column for columns in self._columns.values() for column in columns), str(error)
+            columns = [column for columns in self._columns.values() for column in columns]
+            return _nothing(_with_losses(columns)), str(error)
         found: Columns = {}
         for name, rows in report.groupby("measure", sort=False):
             for column in self._columns[str(name)]:
@@ -83,10 +85,11 @@ class Measures:
             try:  # what a partial binds wins
                 result = function(model, X, y, **{**protocol, **getattr(function, "keywords", {})})
             except FloatingPointError as error:
-                return _nothing([column]), str(error)
+                return _nothing(self._filled.get(column, _with_losses([column]))), str(error)
             values = _values(column, getattr(result, "value", result))
             if hasattr(result, "loss"):
                 values[f"{column}_loss"] = np.asarray(result.loss, dtype=np.float64)
+            self._filled[column] = list(values)
             return values, ""
 
         return measure
@@ -144,5 +147,9 @@ def _values(column: str, value: Any) -> Columns:
     return {f"{column}_{i}": values for i, values in enumerate(array.T, start=1)}
 
 
-def _nothing(columns: Any) -> Columns:
-    return {name: np.array([np.nan]) for column in columns for name in (column, f"{column}_loss")}
+def _with_losses(columns: list[str]) -> list[str]:
+    return [name for column in columns for name in (column, f"{column}_loss")]
+
+
+def _nothing(columns: list[str]) -> Columns:
+    return {column: np.array([np.nan]) for column in columns}

@@ -45,7 +45,8 @@ class SharpnessMonitor(Callback):
         Epochs from one measurement to the next. One with ``"adaptive"`` costs a gradient and two losses over
         the measured rows, in an estimator also a pass over its training rows for their statistics.
     X, y : array-like, optional
-        Rows to measure on, as the model takes them. The training rows if None, without those held out.
+        Rows to measure on, as the model takes them. The training rows if None, without those held out or of
+        weight zero; else ``sample_weight`` and ``class_weight`` play no part.
     **protocol
         See :class:`flatcausal.flatness.Protocol`; what a partial binds wins. Directions are the same at each
         measurement. The default of ``bn`` is statistics that belong to the weights: those of an estimator are

@@ -33,7 +33,7 @@ class MidFit:
 
     @contextmanager
     def present(self, table: Table) -> Iterator[Any]:
-        """The estimator with its present weights, for whoever reads no more of the fit than ``net_``.
+        """The estimator with its present weights, which can measure its loss and predict, and no more.
 
         Running statistics are those of the present weights on ``table``, as at the end of a fit; when the
         block is left they are again what they were.
@@ -41,6 +41,7 @@ class MidFit:
         net = self.estimator.net_
         running = net.module_.statistics.clone()
         net.reestimate_statistics(table)
+        self.estimator.diverged_ = net.monitor_.diverged.cpu().numpy()
         try:
             yield self.estimator
         finally:

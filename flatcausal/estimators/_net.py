@@ -107,6 +107,10 @@ class PopulationNet(NeuralNet):
         }
         super().__init__(module, **{**fixed, **kwargs})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what a fit alone has a use for: a callback's copy holds neither estimator nor rows."""
+        return {name: value for name, value in super().__getstate__().items() if name != "mid_fit_"}
+
     def _generators(self, stream: int) -> list[torch.Generator]:
         """Fresh generators, one a member."""
         share = self.get_params_for("module")["n_members"] // len(self.seeds)

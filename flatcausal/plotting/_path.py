@@ -79,11 +79,12 @@ class LossPathDisplay:
         DataError
             If there are none, or batches were not normalised alike.
         """
-        if not isinstance(paths, Mapping):
-            if not hasattr(paths, "barrier"):
+        for path in paths.values() if isinstance(paths, Mapping) else [paths]:
+            if not hasattr(path, "barrier"):
                 raise ParameterTypeError(
-                    f"paths must be a LossPath or map names to some, got {type(paths).__name__}."
+                    f"paths must be a LossPath or map names to some, got {type(path).__name__}."
                 )
+        if not isinstance(paths, Mapping):
             paths = {_NAMES[paths.kind]: paths}
         modes = {path.bn for path in paths.values()}
         if len(modes) != 1:

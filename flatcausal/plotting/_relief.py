@@ -28,16 +28,16 @@ def draw_relief(
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
 
-    norm, finite = norm_of(levels), np.isfinite(losses)
+    norm = norm_of(levels)
     ax.computed_zorder = False  # lines lie on the relief, and are never hidden by it
-    heights = np.where(finite, losses, np.nan).clip(levels[0], levels[-1])
-    colors = colormaps[COLORS](norm(np.where(finite, heights, levels[-1])))
+    colors = colormaps[COLORS](
+        norm(np.where(np.isfinite(losses), losses, levels[-1]).clip(levels[0], levels[-1]))
+    )
     a, b = np.meshgrid(alphas, betas, indexing="ij")
-    scaled = _scaled(heights, levels)
     ax.plot_surface(
         a,
         b,
-        scaled,
+        _heights(losses, levels),
         facecolors=colors,
         rstride=1,
         cstride=1,
@@ -67,10 +67,13 @@ def draw_on_relief(
 ) -> None:
     """Draw a line on the relief of losses over two axes; what leaves these is left out."""
     alphas, betas, losses = grid
-    surface = RegularGridInterpolator((alphas, betas), losses, bounds_error=False, fill_value=np.nan)
-    heights = _scaled(np.clip(surface(places), levels[0], levels[-1]), levels)
-    ax.plot(places[:, 0], places[:, 1], heights, zorder=10, **look)
+    relief = RegularGridInterpolator(
+        (alphas, betas), _heights(losses, levels), bounds_error=False, fill_value=np.nan
+    )
+    ax.plot(places[:, 0], places[:, 1], relief(places), zorder=10, **look)
 
 
-def _scaled(heights: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _heights(losses: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Losses within the levels, on their scale; NaN where one is not finite."""
+    heights = np.where(np.isfinite(losses), losses, np.nan).clip(levels[0], levels[-1])
     return np.log10(heights) if is_wide(levels[0], levels[-1]) else heights

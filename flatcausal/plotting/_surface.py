@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flatcausal._validation import check_choice, check_integer
-from flatcausal.exceptions import DataError, ParameterError
+from flatcausal.exceptions import DataError, ParameterError, ParameterTypeError
 from flatcausal.plotting._levels import COLORS, contour_levels, norm_of
 from flatcausal.plotting._relief import draw_on_relief, draw_relief, relief_axes
 from flatcausal.plotting._style import INK, PALETTE, QUIET, new_axes, quiet
@@ -48,10 +48,10 @@ _BN = {
 class LossSurfaceDisplay:
     """The loss on a plane through a model's weights.
 
-    Make it with :meth:`from_surface`. A white cross is the model, a ring the lowest point of the grid, a line
-    with dots the training's path, grey what is not finite. The title tells the kind of directions and how
-    batches were normalised: pictures compare only where both are the same, and side by side only with the
-    same ``vmin`` and ``vmax``. Two directions of many are no measure of flatness.
+    Make it with :meth:`from_surface`. A white cross is the model, a line with dots the training's path; among
+    contours a ring is the lowest point of the grid, and grey is not finite. The title tells the kind of
+    directions and how batches were normalised: pictures compare only where both are the same, and side by
+    side only with the same ``vmin`` and ``vmax``. Two directions of many are no measure of flatness.
 
     Parameters
     ----------
@@ -130,9 +130,15 @@ class LossSurfaceDisplay:
         ------
         ParameterError
             If there is no such member.
+        ParameterTypeError
+            If surface is something else.
         DataError
             If none of its losses is finite.
         """
+        if not hasattr(surface, "directions"):
+            raise ParameterTypeError(
+                f"surface must be what loss_surface returns, got {type(surface).__name__}."
+            )
         member = check_integer("member", member, low=0, high=len(surface.losses) - 1)
         if not np.isfinite(surface.losses[member]).any():
             raise DataError(f"No loss of member {member} is finite: draw another one.")

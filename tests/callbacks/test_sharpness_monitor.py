@@ -1,5 +1,6 @@
 """What a monitor writes, and where."""
 
+import copy
 import json
 import pickle
 import warnings
@@ -342,6 +343,47 @@ def test_measure_without_a_finite_value_warns_once():
     assert len(caught) == 1
     assert np.isnan(est.history_["member_mine"]).all()
     assert np.isfinite(est.history_["adaptive"]).all()
+
+
+def test_columns_stay_where_a_function_fails_later():
+    calls = []
+
+    def measure(model, X, y, **protocol):
+        calls.append(1)
+        if len(calls) > 1:
+            raise FloatingPointError("No number.")
+        return [[1.0, 2.0]]
+
+    with pytest.warns(RuntimeWarning, match="No number"):
+        net = stock_regressor([SharpnessMonitor({"mine": measure}, every=1)]).fit(*rows())
+    assert [{name for name in row if "mine" in name} for row in net.history] == [{"mine_1", "mine_2"}] * 4
+    np.testing.assert_array_equal(net.history[:, "mine_2"], [2, np.nan, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(("make", "data"), [(regressor, table), (classifier, classes)])
+def test_a_function_may_predict(make, data):
+    def score(model, X, y, **protocol):
+        return model.score(X, y)
+
+    est = make(max_epochs=2, callbacks=[SharpnessMonitor(score, every=1)]).fit(*data())
+    assert est.history_["score"][-1] == est.score(*data())
+
+
+class Copies(Callback):
+    """Keep copies of the net in the middle of its training."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.found_ = []
+        self.found_ = [pickle.loads(pickle.dumps(net)), copy.deepcopy(net)]
+
+
+def test_net_is_copied_in_the_middle_without_the_rows():
+    copies = Copies()
+    est = watched(SharpnessMonitor(every=1), copies).fit(*table())
+    assert len(copies.found_) == 2
+    for net in copies.found_:
+        assert net.mid_fit_ is None
+        assert torch.equal(net.module_.population, est.net_.module_.population)
 
 
 def test_example_compares_at_matched_loss():

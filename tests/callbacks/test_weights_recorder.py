@@ -11,6 +11,7 @@ from skorch.callbacks import EarlyStopping
 
 from flatcausal.callbacks import WeightsRecorder
 from flatcausal.exceptions import ParameterError, ParameterTypeError
+from flatcausal.flatness import loss_surface
 from tests.callbacks.nets import rows, stock_regressor
 from tests.estimators.fits import AtEpochEnd, interrupt, regressor, table
 
@@ -62,6 +63,17 @@ def test_stock_net():
     assert recorder.epochs_ == [0, 1, 2, 3, 4, 5]
     net.set_params(warm_start=False).fit(*rows())
     assert recorder.epochs_ == [0, 1]
+
+
+def test_a_surface_shows_the_path_of_a_stock_net():
+    recorder = WeightsRecorder()
+    net = stock_regressor([recorder]).fit(*rows())
+    surface = loss_surface(
+        net, *rows(), 3, directions="trajectory", trajectory=recorder.checkpoints_, bn="recalibrated"
+    )
+    assert surface.path.shape == (1, 5, 2)
+    assert surface.path[0, -1].tolist() == [0, 0]  # the last copy is the model
+    assert surface.explained.sum() > 0.9
 
 
 def test_early_stopping():

@@ -151,6 +151,38 @@ def test_the_path_lies_on_the_relief():
     assert wide.zaxis.get_major_formatter()(-1) == "0.1"
 
 
+def test_a_line_between_points_lies_on_a_relief_in_logarithms():
+    places = np.array([[[0.125, 0.0], [0.0, 0.125]]] * 2)
+    display = LossSurfaceDisplay.from_surface(surface(path=places)).plot(kind="3d")
+    heights = np.log10(surface().losses[0])
+    expected = [(heights[4, 4] + other) / 2 for other in (heights[5, 4], heights[4, 5])]
+    np.testing.assert_allclose(display.ax_.lines[0].get_data_3d()[2][:2], expected)
+
+
+@pytest.mark.parametrize(("azimuth", "lowest"), [(-90, 0.75), (0, 0.25)])
+def test_the_relief_is_lowest_where_the_losses_are(azimuth, lowest):
+    """From the front the first direction runs to the right, from the right side the second."""
+    ax = LossSurfaceDisplay.from_surface(surface()).plot(kind="3d").ax_
+    ax.set_proj_type("ortho")
+    for elevation in (0, 90):
+        ax.view_init(elevation, azimuth if elevation == 0 else -90)
+        ax.figure.savefig(io.BytesIO(), format="png", dpi=40)
+        faces = ax.collections[0]
+        corners = np.array([path.vertices[:4] for path in faces.get_paths()])
+        middles = corners.mean(1)
+        if elevation == 0:  # by height
+            best, axis = corners[:, :, 1].mean(1).argmin(), 0
+        else:  # from above by colour, of which viridis' lowest has the least green
+            best, axis = faces.get_facecolor()[:, 1].argmin(), int(azimuth == 0)
+        span = corners[..., axis].min(), corners[..., axis].max()
+        assert abs((middles[best, axis] - span[0]) / (span[1] - span[0]) - lowest) < 0.1
+
+
+def test_what_is_no_surface_is_refused():
+    with pytest.raises(ParameterTypeError, match="surface must be what loss_surface returns, got Simple"):
+        LossSurfaceDisplay.from_surface(path())
+
+
 def test_eigenvalues_are_on_the_axes():
     values = np.array([[70.46, 12.5], [3.0, 2.0]])
     ax = LossSurfaceDisplay.from_surface(surface("hessian", eigenvalues=values)).plot().ax_
@@ -220,6 +252,8 @@ def test_ways_are_drawn_beside_each_other():
 def test_what_are_no_paths_is_refused():
     with pytest.raises(ParameterTypeError, match="paths must be a LossPath"):
         LossPathDisplay.from_paths([path()])
+    with pytest.raises(ParameterTypeError, match=r"paths must be a LossPath.*got int"):
+        LossPathDisplay.from_paths({"a": path(), "b": 3})
     with pytest.raises(DataError, match="same bn, got frozen, recalibrated"):
         LossPathDisplay.from_paths({"a": path(), "b": path(bn="frozen")})
     with pytest.raises(DataError, match=r"at least one.*none"):

@@ -65,18 +65,19 @@ def hessian_directions(products: Products, count: int) -> Directions:
 
 
 def given_directions(problem: Problem, values: Sequence[Any], argument: str) -> Directions:
-    """The caller's, as they are."""
+    """The caller's, as they are; those of a member whose weights are lost may be anything."""
     found = [read(problem, value, f"{argument}[{i}]") for i, value in enumerate(values)]
     vectors = torch.stack(found, dim=1)
-    if not vectors.isfinite().all():
+    used = vectors[problem.flat(problem.restrict(problem.start)).isfinite().all(1)]
+    if not used.isfinite().all():
         raise ParameterError(f"{argument} holds numbers that are not finite: pass finite ones.")
-    lengths = torch.linalg.vector_norm(vectors, dim=2)
+    lengths = torch.linalg.vector_norm(used, dim=2)
     if (lengths == 0).any():
         raise ParameterError(
             f"{argument} holds a direction along which nothing moves: pass one that is not 0 in the numbers "
             f"that params chooses."
         )
-    units = vectors / lengths[..., None]
+    units = used / lengths[..., None]
     if len(values) == 2 and (_without(units[:, 1], units[:, 0]).norm(dim=1) < 1e-6).any():
         raise ParameterError(f"{argument} are parallel, and span no plane: pass two that differ.")
     return Directions("given", vectors)
@@ -112,7 +113,7 @@ def _weight_tensors(problem: Problem) -> list[tuple[slice, int]]:
 
 def _of_length(z: Tensor, weights: Tensor) -> Tensor:
     lengths, own = (torch.linalg.vector_norm(m, dim=2, keepdim=True) for m in (weights, z))
-    return z * (lengths / own.clamp_min(torch.finfo(z.dtype).tiny))
+    return z / own.clamp_min(torch.finfo(z.dtype).tiny) * lengths  # a unit first, so that 0 stays 0
 
 
 def _without(z: Tensor, other: Tensor) -> Tensor:

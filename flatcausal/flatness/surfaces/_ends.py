@@ -50,16 +50,18 @@ def _check_architecture(theirs: nn.Module, mine: nn.Module) -> None:
                 f"other has {theirs.n_members} members, but model has {mine.n_members}: pass populations of "
                 f"equal n_members."
             )
-        if theirs.gamma != mine.gamma:
+        for name in ("gamma", "mask_type"):
+            a, b = getattr(theirs, name), getattr(mine, name)
+            if a != b:
+                raise ParameterError(
+                    f"other has {name}={a!r}, but model has {b!r}: pass a model of the same architecture."
+                )
+    theirs_by_name, mine_by_name = _shapes(theirs), _shapes(mine)
+    for name in [*theirs_by_name, *mine_by_name]:
+        a, b = theirs_by_name.get(name), mine_by_name.get(name)
+        if a != b:
             raise ParameterError(
-                f"other has gamma={theirs.gamma}, but model has {mine.gamma}: pass a model of the same "
-                f"architecture."
-            )
-    a, b = _shapes(theirs), _shapes(mine)
-    for name in [*a, *b]:
-        if a.get(name) != b.get(name):
-            raise ParameterError(
-                f"other's {name!r} has {_said(a.get(name))}, but model's has {_said(b.get(name))}: pass a "
+                f"other's {name!r} has {_said(a)}, but model's has {_said(b)}: pass a "
                 f"model of the same architecture."
             )
 

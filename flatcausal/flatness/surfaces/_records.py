@@ -120,12 +120,16 @@ class LossSurface(Measured):
 
     @property
     def convexity(self) -> np.ndarray | None:
-        """How far from convex the loss is at the weights: the smallest eigenvalue over the largest, in size.
+        """How far from convex the loss is at the weights.
 
-        Near 0 a picture without hollows is to be believed (Li et al., 2018, section 6); near 1 as much curves
-        down as up, whatever the plane shows.
+        The size of the most negative eigenvalue over the largest; 0 if none is negative. Near 0 a picture
+        without hollows is to be believed (Li et al., 2018, section 6); near 1 as much curves down as up,
+        whatever the plane shows.
         """
-        return None if self.extremes is None else np.abs(self.extremes[:, 0] / self.extremes[:, 1])
+        if self.extremes is None:
+            return None
+        low, high = self.extremes.T
+        return np.abs(np.minimum(low, 0) / high)
 
 
 @dataclass(frozen=True, kw_only=True)

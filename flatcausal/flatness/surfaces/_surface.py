@@ -39,8 +39,9 @@ def loss_surface(
     .. math:: f(\alpha, \beta) = L(w + \alpha d_1 + \beta d_2)
 
     ``"filter"`` draws :math:`d_1, d_2` at random and gives each filter, the weights that make one output of a
-    layer, the length of the model's own, :math:`d_j \leftarrow d_j \lVert w_j \rVert / \lVert d_j \rVert`
-    [1]_; biases and normalisation stand still. Before that each filter of :math:`d_2` is made orthogonal to
+    layer (one index of their tensor's first axis, so of a transposed convolution one input), the length of
+    the model's own, :math:`d_j \leftarrow d_j \lVert w_j \rVert / \lVert d_j \rVert` [1]_; biases and
+    normalisation stand still. Before that each filter of :math:`d_2` is made orthogonal to
     that of :math:`d_1`. Done in this order both directions keep their lengths, are orthogonal, and give the
     same picture after a rescaling of layers that leaves the function as it is. ``"hessian"`` takes the unit
     eigenvectors of the two largest eigenvalues: the loss rises by about :math:`\lambda \alpha^2 / 2` until
@@ -64,7 +65,7 @@ def loss_surface(
     model, X, y
         As in :func:`flatcausal.flatness.sharpness`.
     resolution : int, default=25
-        Points of each axis; an odd number has the model in the middle.
+        Points of each axis; an odd number has the model in the middle, but not with ``"trajectory"``.
     directions : {"filter", "hessian", "trajectory"} or pair of mappings, default="filter"
         Which plane. A pair maps names of parameters (``named_parameters``; of an estimator ``"population"``)
         to arrays, and is taken as it is, neither scaled nor made orthogonal.

@@ -175,6 +175,7 @@ def scaled():
         ),
         (lambda: regressor(n_steps=1, max_epochs=1), ParameterError, "other's.*same architecture"),
         (lambda: regressor(gamma=1.5, max_epochs=1), ParameterError, "other has gamma=1.5"),
+        (lambda: regressor(mask_type="entmax", max_epochs=1), ParameterError, "other has mask_type='entmax'"),
         (scaled, DataError, "other measures another loss.*scale_target"),
         (FlatMinimaTabNetRegressor, NotFittedError, "not fitted"),
         (lambda: "path.pt", ParameterTypeError, "nn.Module"),

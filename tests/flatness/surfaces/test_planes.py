@@ -107,8 +107,11 @@ def test_filters_have_the_weights_lengths_and_are_orthogonal():
     np.testing.assert_allclose(surface.lengths, [[weights, weights]], rtol=1e-12)
 
 
-def test_a_filter_of_one_number_moves_along_the_first_direction_alone():
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+def test_a_filter_of_one_number_moves_along_the_first_direction_alone(factor):
     net = filled(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)))
+    with torch.no_grad():
+        net[0].weight.mul_(factor)
     X, y = tensors()
     d1, d2 = loss_surface(net, X[:, :1], y, 2, loss=MSE, random_state=0).vectors
     np.testing.assert_allclose(np.abs(d1["0.weight"]), net[0].weight.detach().abs())
@@ -169,7 +172,7 @@ def test_hessian_surface_of_a_bowl(k):
     np.testing.assert_allclose(surface.losses, np.broadcast_to(expected, (k, 5, 5)), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(surface.eigenvalues, [[9, 4]] * k, rtol=1e-9)
     np.testing.assert_allclose(surface.extremes, [[1, 9]] * k, rtol=1e-9)
-    np.testing.assert_allclose(surface.convexity, [1 / 9] * k, rtol=1e-9)
+    np.testing.assert_array_equal(surface.convexity, [0] * k)
     np.testing.assert_allclose(surface.lengths, 1, rtol=1e-12)
     assert surface.converged.all()
     for i, q in enumerate(bases):

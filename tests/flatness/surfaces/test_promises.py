@@ -161,6 +161,9 @@ def test_a_lost_member_leaves_the_others_alone():
     assert np.isnan(part.extremes[1]).all()
     for name in ("losses", "path", "explained", "extremes", "alphas"):
         np.testing.assert_array_equal(getattr(part, name)[[0, 2]], getattr(whole, name)[[0, 2]])
+    random = loss_surface(est, *data(), 3, random_state=0)
+    again = loss_surface(est, *data(), 3, directions=random.vectors)
+    np.testing.assert_array_equal(again.losses, random.losses)
 
 
 @pytest.mark.parametrize(
