@@ -22,7 +22,8 @@ def compare_at_matched_loss(
     common level, on straight lines between its records.
 
     What it cannot tell: the level is that of the run that came least far, so what better runs do below it
-    does not count; and a run is read while it moves, not at a minimum.
+    does not count; and a run is read while it moves, not at a minimum: where learning rates fall, the run
+    that is ahead is read at the higher rate. Runs of several lengths, read at their ends, part the two.
 
     Parameters
     ----------
