@@ -62,8 +62,8 @@ for name, est in fits.items():
 # SAM ends at a higher training loss, and a comparison at the end mixes that up with flatness. So each member
 # is read where its loss first falls to the level that it and its partner both reach.
 #
-# Adam is there earlier than SAM, at a higher learning rate, which alone can make it look sharper; and one graph
-# shows how to ask, not what the answer is.
+# Adam is there earlier than SAM, at a higher learning rate, which alone can make it look sharper; and one
+# graph shows how to ask, not what the answer is.
 
 pairs = []
 for k in range(8):
