@@ -1,0 +1,1 @@
+"""Sharpness with and without SAM: run the folder, see ``__main__.py``."""
