@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flatcausal.exceptions import DataError, ParameterError, ParameterTypeError
+from flatcausal.flatness._normalization import private_copy
 from flatcausal.flatness._problem import Problem
 from flatcausal.flatness._protocol import MOST_ROWS, Protocol
 from flatcausal.flatness._source import Source, source_of
@@ -23,6 +24,7 @@ def other_end(problem: Problem, other: Any, X: Any, y: Any, protocol: Protocol) 
     source = source_of(other, X, y, protocol.get("loss"), protocol.get("n_rows", MOST_ROWS))
     _check_architecture(source.module, problem.module)
     _check_loss(problem, source)
+    _check_function(problem.source, source)
     theirs = dict(source.module.named_parameters())
     moving = moving_names(problem)
     if protocol.get("params", "all") == "all":
@@ -86,4 +88,24 @@ def _check_loss(problem: Problem, source: Source) -> None:
         raise DataError(
             "other measures another loss with the same weights, as its targets are scaled by other data: fit "
             "both models on the same rows, or with scale_target=False."
+        )
+
+
+@torch.no_grad()
+def _check_function(source: Source, other: Source) -> None:
+    """Both modules are the same function of weights: shapes do not tell Tanh from ReLU."""
+    if isinstance(source.module, TabNet):
+        return
+    mine, theirs = (private_copy(s.module).eval() for s in (source, other))
+    theirs.to(next(mine.parameters()))
+    rows = np.arange(min(_FEW, source.n_rows))
+    try:
+        theirs.load_state_dict(mine.state_dict())
+        losses, others = (source.bind(net)(rows)() for net in (mine, theirs))
+        same = torch.allclose(losses, others, atol=0, equal_nan=True)
+    except RuntimeError:
+        same = False
+    if not same:
+        raise ParameterError(
+            "other gives other losses with model's weights: pass a model of the same architecture."
         )

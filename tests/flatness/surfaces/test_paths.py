@@ -193,6 +193,11 @@ def frozen(net):
     return net
 
 
+def bent(net):
+    net[1] = nn.Tanh()
+    return net
+
+
 @pytest.mark.parametrize(
     ("net", "other", "match"),
     [
@@ -200,6 +205,7 @@ def frozen(net):
         (nn.Linear(3, 1), nn.Linear(3, 1, bias=False), "other's 'bias' has no such parameter"),
         (nn.Linear(3, 1), mlp(), "other is a Sequential, but model is a Linear"),
         (frozen(mlp()), again(mlp(), 1), "other's '0.weight' differs.*frozen"),
+        (mlp(), bent(mlp()), "other gives other losses with model's weights"),
     ],
 )
 def test_other_must_be_a_twin_of_the_module(net, other, match):
