@@ -253,6 +253,27 @@ class Unfreezes(Steep):
         return twin
 
 
+class StandardisesRows(Steep):
+    def converted(self, model, X, y, dtype):
+        X -= X.mean(0)
+        return super().converted(model, X, y, dtype)
+
+
+class NeverRecalibrates(Steep):
+    def set_mode(self, model, X, bn):
+        super().set_mode(model, X, "train" if bn == "train" else "frozen")
+
+
+class TreatsBatchesInTrainingAsRecalibrated(Steep):
+    def set_mode(self, model, X, bn):
+        super().set_mode(model, X, "frozen" if bn == "frozen" else "recalibrated")
+
+
+class RecalibratesByTheFirstRows(Steep):
+    def set_mode(self, model, X, bn):
+        super().set_mode(model, X[:5], bn)
+
+
 class LeavesAHook(Steep):
     def private(self, model):
         twin = super().private(model)

@@ -32,6 +32,7 @@ FAULTS = {
         "Unfreezes": "changes requires_grad of 1.bias: measure",
         "LeavesAHook": "changes hooks of the model",
         "DrawsGlobally": "changes torch's global random state",
+        "StandardisesRows": "changes the caller's X: measure a copy",
     },
     "leaves_it_alone_when_interrupted": {
         "MovesWeightsForAWhile": "changes parameter 0.weight, .* when the loss raises RuntimeError in call 1",
@@ -41,6 +42,11 @@ FAULTS = {
     "keeps_to_its_threads": {
         "IgnoresItsThreads": r"computes with \[1\] threads at n_threads=2",
         "KeepsItsThreads": "changes torch's number of threads at n_threads=2",
+    },
+    "normalises_batches_as_it_is_told": {
+        "NeverRecalibrates": r"gives \[.*\] at bn='frozen' and at bn='recalibrated', where",
+        "TreatsBatchesInTrainingAsRecalibrated": r"gives \[.*\] at bn='recalibrated' and at bn='train'",
+        "RecalibratesByTheFirstRows": r"gives \[.*\] at bn='recalibrated', and \[.*\] where running",
     },
     "does_not_depend_on_batches": {
         "WeighsBatchesAlike": r"gives \[.*\] at batch_size=7 and .*rows, the last"
@@ -128,6 +134,7 @@ def test_keywords_that_are_not_taken_are_never_passed():
     left = set(checks_of(Steep())) - set(checks_of(Steep(), without=KEYWORDS))
     assert left == {
         "keeps_to_its_threads",
+        "normalises_batches_as_it_is_told",
         "does_not_depend_on_batches",
         "takes_no_more_rows_than_it_may",
         "computes_in_the_dtype_it_is_told",

@@ -21,6 +21,7 @@ _CHECKS: tuple[Check, ...] = (
     _state.leaves_it_alone_when_interrupted,
     _state.sees_no_dropout,
     _state.keeps_to_its_threads,
+    _values.normalises_batches_as_it_is_told,
     _values.does_not_depend_on_batches,
     _values.does_not_depend_on_the_order_of_rows,
     _values.takes_the_mean_over_rows,
@@ -36,6 +37,7 @@ _OF_SURVIVORS: tuple[Check, ...] = (
 )
 _ABOUT: dict[Check, str] = {
     _state.keeps_to_its_threads: "n_threads",
+    _values.normalises_batches_as_it_is_told: "bn",
     _values.does_not_depend_on_batches: "batch_size",
     _values.takes_no_more_rows_than_it_may: "n_rows",
     _values.computes_in_the_dtype_it_is_told: "dtype",

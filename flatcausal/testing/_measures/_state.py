@@ -15,11 +15,16 @@ _CALLS = (0, 2, 8)  # that go well before one does not
 
 
 def leaves_the_model_alone(measure: Measure) -> None:
-    """Model, random states and threads are the same after as before."""
+    """Model, rows, random states and threads are the same after as before."""
     for mode in measure.modes():
-        model = awkward_net()
+        model, given = awkward_net(), rows()
         with left_alone(measure, model):
-            measure(model, *rows(), **mode)
+            measure(model, *given, **mode)
+        for name, tensor, before in zip(("X", "y"), given, rows(), strict=True):
+            measure.claim(
+                torch.equal(tensor, before) and not tensor.requires_grad,
+                f"changes the caller's {name}: measure a copy of it.",
+            )
 
 
 def leaves_it_alone_when_interrupted(measure: Measure) -> None:

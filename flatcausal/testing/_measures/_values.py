@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import torch
 
 from flatcausal.testing._measures._fingerprint import left_alone
-from flatcausal.testing._measures._models import N_ROWS, WatchedLoss, relu_net, rows
-from flatcausal.testing._measures._subject import Measure, agree
+from flatcausal.testing._measures._models import N_ROWS, WatchedLoss, normalized_net, relu_net, rows
+from flatcausal.testing._measures._subject import BN_MODES, Measure, agree
 
 
 def gives_a_number_for_each_member(measure: Measure) -> None:
@@ -29,6 +30,24 @@ def tells_models_apart(measure: Measure) -> None:
     """Other weights have another value."""
     first, other = (measure(relu_net(seed), *rows()) for seed in (0, 1))
     measure.claim(not np.array_equal(first, other), f"gives {first} whatever the weights.")
+
+
+def normalises_batches_as_it_is_told(measure: Measure) -> None:
+    """Each ``bn`` has a value of its own; at "recalibrated", that of statistics set to those of the rows."""
+    set_by_rows, stale = normalized_net(), normalized_net()
+    stale.get_submodule("1").reset_running_stats()  # pyright: ignore[reportCallIssue]
+    values = {mode: measure(stale, *rows(), bn=mode) for mode in BN_MODES}
+    for one, other in combinations(BN_MODES, 2):
+        measure.claim(
+            not np.array_equal(values[one], values[other]),
+            f"gives {values[one]} at bn={one!r} and at bn={other!r}, where statistics differ: do as bn says.",
+        )
+    expected = measure(set_by_rows, *rows(), bn="frozen")
+    measure.claim(
+        agree(values["recalibrated"], expected),
+        f"gives {values['recalibrated']} at bn='recalibrated', and {expected} where running statistics are "
+        "those of the rows already: set them by all rows before anything is computed.",
+    )
 
 
 def does_not_depend_on_batches(measure: Measure) -> None:
