@@ -71,18 +71,31 @@ def _labels(path: Path, labels: Any, n: int) -> np.ndarray:
 
 
 class Plain(pickle.Unpickler):
-    """Unpickle arrays and plain containers; any other name in the file, which could run code, is refused."""
+    """Unpickle arrays of numbers and plain containers; any other name in the file is refused.
 
-    _NAMES = frozenset(
-        [
-            *((home, "_reconstruct") for home in ("numpy.core.multiarray", "numpy._core.multiarray")),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        ]
-    )
+    NumPy's own names are not called: a dtype whose state a file may set reads bytes as addresses of objects.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        """One of the few that are allowed."""
-        if (module, name) not in self._NAMES:
+        """What stands for one of the few names that are allowed."""
+        if (module.replace("_core", "core"), name) not in _NAMES:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays and lists are read")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return _NAMES[module.replace("_core", "core"), name]
+
+
+def _empty(*_: Any) -> np.ndarray:
+    return np.empty(0, dtype=np.uint8)  # its shape, dtype and bytes follow as its state
+
+
+def _number(code: Any, *_: Any) -> np.dtype:
+    dtype = np.dtype(code)
+    if dtype.kind not in "biuf":
+        raise pickle.UnpicklingError(f"it holds an array of {dtype}, and only arrays of numbers are read")
+    return np.dtype(dtype.type)  # NumPy's own, whose state cannot be set
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _empty,
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): _number,
+}

@@ -6,7 +6,7 @@ import importlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -81,6 +81,12 @@ def load(data: str, n_train: int | None = None) -> Images:
             raise ValueError(
                 f"--train-rows {n_train} is for images without a split, and {data} has one: leave it out."
             )
+        absent = np.setdiff1d(y, y[train])
+        if len(absent):
+            raise ValueError(
+                f"{data} has no training image of class {classes[absent[0]]}, which is among those for "
+                f"testing: mend its split."
+            )
         return Images(data, X, y, train, int(train.sum()))
     n_train = n_train or _TRAIN_ROWS.get(data, round(_TRAIN_SHARE * len(y)))
     if not len(classes) <= n_train <= len(y) - len(classes):
@@ -143,12 +149,15 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     try:
+        with path.open("rb") as stream:
+            if not is_zipfile(stream):
+                raise BadZipFile("File is not a zip file")  # numpy would take it for a pickle
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             keys = list(file)
             names = {"X": _one_of(path, keys, "X", "x"), "y": _one_of(path, keys, "y", "Y")}
             X, y = file[names["X"]], file[names["y"]]
             split = file["split"] if "split" in keys else None
-    except (OSError, EOFError, TypeError, BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no npz file ({error}): save it with numpy.savez.") from error
     except ValueError as error:
         if "allow_pickle" not in str(error):

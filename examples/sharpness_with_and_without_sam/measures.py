@@ -31,7 +31,7 @@ FLATNESS = {
 }
 OTHERS = {
     "test_accuracy": "share of test images in their class",
-    "train_loss": "training loss",
+    "train_loss": "loss on the training rows that flatness is measured on",
     "weight_norm": "length of the weights",
 }
 MEASURES = {**OTHERS, **FLATNESS}
@@ -53,9 +53,11 @@ class Measure:
         Training and test rows; the training labels are those that the networks learned from.
     n_rows : int
         How many training rows to measure on: the first ones.
+    seed : int
+        Of random directions, other ones for each split: an error that all share would look like an effect.
     """
 
-    def __init__(self, split: Split, n_rows: int):
+    def __init__(self, split: Split, n_rows: int, seed: int):
         self._split = split
         self._rows = split.X[:n_rows], split.y[:n_rows]
         self._protocol: Any = {
@@ -63,7 +65,7 @@ class Measure:
             "bn": "recalibrated",
             "dtype": torch.float32,
             "n_rows": None,
-            "random_state": 0,
+            "random_state": seed,
         }
 
     def loss(self, module: nn.Module) -> float:

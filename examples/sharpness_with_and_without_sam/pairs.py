@@ -81,7 +81,7 @@ def run_pair(pair: Pair, images: Images) -> Found:
         start = models.build(pair.model, images.shape, images.n_classes, pair.seed)
         recipe, lr = _BASES[pair.base]
         schedule = Schedule(lr, _WEIGHT_DECAY, pair.batch_size, pair.seed)
-        measure = Measure(data, pair.n_rows)
+        measure = Measure(data, pair.n_rows, pair.seed)
         plans = {
             SHORT: (recipe, pair.n_epochs),
             WITH: (SAM(rho=pair.rho, base=recipe), pair.n_epochs),

@@ -16,8 +16,8 @@ _INTERVALS = """\
 Means over seeds with the half width of Student's 95 % interval. Differences are with SAM minus without, on
 the same seed: their Hodges-Lehmann estimate, Wilcoxon's exact 95 % interval, and p after Holm's correction
 over all differences of a comparison's family: the flatness measures, or the circumstances (accuracy, loss,
-length), of all its networks and optimizers. A seed is a split, initial weights and an order of batches: all
-is said of other seeds on these images."""
+length), of all its networks and optimizers; the intervals are not corrected. A seed is a split, initial
+weights and an order of batches: all is said of other seeds on these images."""
 _SECTIONS = {
     "end": "",
     "matched": """\
@@ -85,7 +85,17 @@ def _section(table: pd.DataFrame, changes: pd.DataFrame, comparison: Comparison)
         "p Holm",
         "shown",
     )
-    return "\n\n".join(part for part in [*parts, _table(head, rows, n_left=3)] if part)
+    parts += [_table(head, rows, n_left=3), _left_out(found)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _left_out(found: pd.DataFrame) -> str:
+    """Which pairs are not of all seeds."""
+    short = found[found["note"].str.contains("dropped", na=False)].drop_duplicates(["model", "base"])
+    return "\n".join(
+        f"{row['model']}, {row['base']}: {row['n_seeds']} seeds; others diverged or have no common loss."
+        for row in short.to_dict("records")
+    )
 
 
 def _means(table: pd.DataFrame, experiment: str, where: str) -> list[str]:

@@ -91,6 +91,21 @@ def test_an_interrupt_writes_nothing(monkeypatch, tmp_path, capsys):
     assert "nothing was written" in capsys.readouterr().err
 
 
+def test_tables_are_printed_though_they_cannot_be_written(monkeypatch, quick, tmp_path, capsys):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(command, "write_all", full)
+    monkeypatch.setattr(command, "run", lambda *_: (_records(quick[0]), {}))
+    with pytest.raises(OSError, match="No space left"):
+        command.main(["--quick", "--out", str(tmp_path)])
+    assert "With SAM minus without: equal epochs" in capsys.readouterr().out
+
+
+def _records(folder):
+    return pd.read_csv(folder / "records.csv", keep_default_na=False, na_values=dict.fromkeys(MEASURES, ""))
+
+
 def test_files_are_written_together_or_not_at_all(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     with pytest.raises(TypeError):

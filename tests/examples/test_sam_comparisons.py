@@ -104,6 +104,8 @@ def test_seeds_that_diverge_are_left_out_in_pairs_and_told():
     text = report(cells(records), differences(records), Settings(), load("digits"))
     assert "diverged" in text
     assert "12%" in text
+    assert text.count("\nvgg6, SGD: 7 seeds; others") == len(CLEAN)
+    assert text.count("seeds; others") == len(CLEAN)
 
 
 def test_means_have_students_interval():

@@ -133,6 +133,10 @@ _X, _Y = np.zeros((6, 4, 4), dtype=np.uint8), np.arange(6) % 3
         ({"X": _X, "y": _Y[:5]}, r"'y' must have shape \(6,\), one class an image, got \(5,\)"),
         ({"X": _X, "y": _Y.astype(float)}, r"'y' must hold integers, got float64"),
         ({"X": _X, "y": _Y, "split": np.array(["train"] * 6)}, r"'split' must hold 'train' or 'test'"),
+        (
+            {"X": _X, "y": _Y, "split": np.where(_Y == 2, "test", "train")},
+            r"has no training image of class 2, .* mend its split",
+        ),
         ({"X": _X, "y": np.array([None] * 6)}, r"holds Python objects"),
         ({"X": _X, "y": _Y % 2}, r"has 2 class\(es\), and logit normalisation needs 3"),
         ({"X": _X, "y": np.array([0, 0, 1, 1, 1, 2])}, r"has 1 image of class 2"),
@@ -153,11 +157,12 @@ def test_paths_that_hold_no_images(tmp_path):
 
 
 def test_npz_that_is_none(npz, tmp_path):
-    torn, array = tmp_path / "torn.npz", tmp_path / "array.npz"
+    torn, array, page = (tmp_path / f"{name}.npz" for name in ("torn", "array", "page"))
+    page.write_text("<html>Not Found</html>")
     torn.write_bytes(Path(npz(X=_X, y=_Y)).read_bytes()[:100])
     with array.open("wb") as stream:
         np.save(stream, _X)
-    for path in (torn, array):
+    for path in (torn, array, page):
         with pytest.raises(ValueError, match=rf"{path.name} is no npz file .* numpy.savez"):
             load(str(path))
 
@@ -215,6 +220,14 @@ class _Command:
 
     def __reduce__(self):
         return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_whose_bytes_would_be_taken_for_objects_is_refused(cifar, rng):
+    pixels = rng.integers(0, 256, (20, 3072), dtype=np.uint8)
+    objects = _by_python_2(pixels, [0] * 20).replace(b"U\x02u1", b"U\x02O8")
+    (cifar / "data_batch_3").write_bytes(objects)
+    with pytest.raises(ValueError, match=r"data_batch_3 cannot be read: it holds an array of object"):
+        load(str(cifar))
 
 
 def test_a_pickle_that_would_run_code_is_refused(cifar):

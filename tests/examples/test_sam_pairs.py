@@ -64,7 +64,7 @@ def test_the_same_pair_gives_the_same_bits(records, images):
 def test_matched_values_are_those_of_all_checkpoints(records, images):
     """Only the checkpoints beside the level are measured; here, slowly, all of them are."""
     data = split(images, 0)
-    measure, tracks = Measure(data, PAIR.n_rows), {}
+    measure, tracks = Measure(data, PAIR.n_rows, PAIR.seed), {}
     for label, recipe in {SHORT: SGD(momentum=0.9), WITH: SAM(rho=PAIR.rho, base=SGD(momentum=0.9))}.items():
         run = train(
             build("vgg3", images.shape, 10, 0), recipe, data.X, data.y, Schedule(0.05, 5e-4, 20, 0), 5
@@ -163,8 +163,8 @@ def test_the_training_loss_is_that_of_recalibrated_networks(images):
             layer.momentum = None
     twin(X.double())
     expected = torch.nn.functional.cross_entropy(twin.eval()(X.double()), y).item()
-    assert Measure(data, 20).loss(model) == pytest.approx(expected, rel=1e-5)
-    assert Measure(data, 20).all(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert Measure(data, 20, 0).loss(model) == pytest.approx(expected, rel=1e-5)
+    assert Measure(data, 20, 0).all(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_labels_of_the_control_are_wrong_in_training_only(images):
