@@ -85,7 +85,7 @@ class Found:
 
 def record(problem: Problem, measure: str, found: Found, **settings: Any) -> FlatnessResult:
     """Put a measure of each member beside all that it must be read with."""
-    losses, gradients = problem.base
+    losses, _ = problem.base
     value, error, converged = found.value, found.standard_error, found.converged
     sick = ~losses.isfinite().reshape(-1, *[1] * (value.dim() - 1))
     return FlatnessResult(
@@ -93,22 +93,37 @@ def record(problem: Problem, measure: str, found: Found, **settings: Any) -> Fla
         value=_array(torch.where(sick, torch.nan, value)),
         standard_error=_array(torch.zeros_like(value) if error is None else error),
         converged=_array(torch.ones_like(losses, dtype=torch.bool) if converged is None else converged),
-        loss=_array(losses),
-        gradient_norm=_array(problem.norms(gradients)),
-        weight_norm=_array(problem.norms(problem.restrict(problem.start))),
-        n_losses=problem.passes("losses"),
-        n_gradients=problem.passes("gradients"),
         n_products=problem.passes("products"),
-        n_parameters=problem.n_parameters,
-        n_rows=problem.n_rows,
-        rows_hash=problem.source.rows_hash,
-        bn=problem.bn,
-        dtype=str(problem.params[0].dtype).removeprefix("torch."),
-        seed=problem.seeds,
         settings=settings,
         details={name: _array(tensor) for name, tensor in found.details.items()},
         residual=None if found.residual is None else _array(found.residual),
+        **at_the_weights(problem),
+        **circumstances(problem),
     )
+
+
+def at_the_weights(problem: Problem) -> dict[str, np.ndarray]:
+    """Loss, gradient norm and weight norm of each member."""
+    losses, gradients = problem.base
+    return {
+        "loss": _array(losses),
+        "gradient_norm": _array(problem.norms(gradients)),
+        "weight_norm": _array(problem.norms(problem.restrict(problem.start))),
+    }
+
+
+def circumstances(problem: Problem) -> dict[str, Any]:
+    """What every record tells of the problem."""
+    return {
+        "n_losses": problem.passes("losses"),
+        "n_gradients": problem.passes("gradients"),
+        "n_parameters": problem.n_parameters,
+        "n_rows": problem.n_rows,
+        "rows_hash": problem.source.rows_hash,
+        "bn": problem.bn,
+        "dtype": str(problem.params[0].dtype).removeprefix("torch."),
+        "seed": problem.seeds,
+    }
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
 COLORS = "viridis"  # even steps to colour-blind readers, and in grey
-_WIDE = 20  # losses that span more than this factor are drawn on a log scale
+_WIDE = 20  # values that span more than this factor are drawn on a log scale
 _COUNT = 14
 
 
@@ -37,7 +37,7 @@ def contour_levels(losses: np.ndarray, levels: Any, vmin: float | None, vmax: fl
 
 def is_wide(low: float, high: float) -> bool:
     """Whether a range is drawn on a log scale."""
-    return low > 0 and high > _WIDE * low
+    return bool(low > 0 and high > _WIDE * low)
 
 
 def norm_of(levels: np.ndarray) -> Normalize:

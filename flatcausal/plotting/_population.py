@@ -9,12 +9,11 @@ import pandas as pd
 from scipy import stats
 
 from flatcausal.exceptions import DataError, ParameterError
+from flatcausal.plotting._levels import is_wide
 from flatcausal.plotting._style import INK, look, new_axes, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_WIDE = 20  # a positive metric that spans more than this factor is drawn on a log scale
 
 
 class PopulationDisplay:
@@ -111,7 +110,7 @@ class PopulationDisplay:
         if not usable.any():
             raise DataError(f"No run has a finite value of both {x!r} and {y!r}: there is nothing to draw.")
         runs = frame.loc[usable, ["block", "optimizer"]].assign(x=values[usable, 0], y=values[usable, 1])
-        log_x = bool(runs["x"].min() > 0 and runs["x"].max() > _WIDE * runs["x"].min())
+        log_x = is_wide(runs["x"].min(), runs["x"].max())
         scaled = runs.assign(x=np.log(runs["x"])) if log_x else runs
         centers = pd.DataFrame(
             {

@@ -120,6 +120,21 @@ def test_batches_do_not_matter(fitted, batch_size):
     assert torch.equal(found[1][0], found[1][1])
 
 
+@pytest.mark.parametrize("wanted", [None, 400])
+def test_many_rows_go_in_several_passes_whose_graphs_are_kept_or_not(wanted):
+    rows = np.random.default_rng(0)
+    X, y = (torch.from_numpy(rows.normal(size=(1100, p))) for p in (3, 1))
+    found = []
+    for size in (1100, wanted):
+        with measuring(mlp(), X, y, loss=MSE, batch_size=size) as problem:
+            products, v = Products(problem), vectors(problem)
+            found += [products(v), products(2 * v) / 2]
+            assert (len(products._kept) == -(-1100 // problem.batch_size)) == (size != 400)
+            assert problem.passes("products") == 2
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-9, atol=1e-12)
+
+
 def test_members_do_not_mix():
     rng = np.random.default_rng(0)
     hessians = rng.normal(size=(3, 5, 5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, Unpack
 
 import numpy as np
@@ -126,18 +125,19 @@ def _trained(
     """The point (K, P) by which the curve bends."""
     theta = ((start + end) / 2).requires_grad_()
     optimizer = torch.optim.Adam([theta], lr=lr)  # number by number, so members do not meet
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     draws = [torch.rand(n_steps, dtype=torch.float64, generator=g) for g in problem.generators(_STREAM)]
     places = torch.stack(draws, dim=1).to(start)[:, :, None]
     buffers = [(b, b.clone()) for b in problem.module.buffers()]
     set_mode(problem.module, "train")
     try:
         for step, t in enumerate(places):
-            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / n_steps)) / 2
             with torch.no_grad():
                 at = (1 - t) ** 2 * start + 2 * t * (1 - t) * theta + t**2 * end
             slope = _gradient(problem, at, batches[step % len(batches)])
             theta.grad = 2 * t * (1 - t) * slope
             optimizer.step()
+            schedule.step()
     finally:
         problem.output.forget()
         set_mode(problem.module, problem.bn)

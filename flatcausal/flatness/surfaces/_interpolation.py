@@ -10,10 +10,11 @@ from torch import Tensor
 
 from flatcausal._validation import check_integer
 from flatcausal.flatness._protocol import Protocol, measuring
+from flatcausal.flatness._result import circumstances
 from flatcausal.flatness.surfaces._ends import other_end
 from flatcausal.flatness.surfaces._landscape import Landscape
 from flatcausal.flatness.surfaces._named import named
-from flatcausal.flatness.surfaces._records import LossPath, circumstances
+from flatcausal.flatness.surfaces._records import LossPath
 
 
 def linear_interpolation(

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from flatcausal.flatness._problem import Problem
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -160,27 +158,3 @@ class LossPath(Measured):
     barrier: np.ndarray
     distance: np.ndarray
     theta: Mapping[str, np.ndarray] | None
-
-
-def circumstances(problem: Problem) -> dict[str, Any]:
-    """What every record tells of the problem."""
-    return {
-        "n_losses": problem.passes("losses"),
-        "n_gradients": problem.passes("gradients"),
-        "n_parameters": problem.n_parameters,
-        "n_rows": problem.n_rows,
-        "rows_hash": problem.source.rows_hash,
-        "bn": problem.bn,
-        "dtype": str(problem.params[0].dtype).removeprefix("torch."),
-        "seed": problem.seeds,
-    }
-
-
-def at_the_weights(problem: Problem) -> dict[str, np.ndarray]:
-    """Loss, gradient norm and weight norm of each member."""
-    losses, gradients = problem.base
-    return {
-        "loss": losses.cpu().numpy(),
-        "gradient_norm": problem.norms(gradients).cpu().numpy(),
-        "weight_norm": problem.norms(problem.restrict(problem.start)).cpu().numpy(),
-    }

@@ -11,10 +11,11 @@ from flatcausal._validation import check_choice, check_integer, check_real
 from flatcausal.exceptions import ParameterError
 from flatcausal.flatness._products import Products
 from flatcausal.flatness._protocol import Protocol, measuring
+from flatcausal.flatness._result import at_the_weights, circumstances
 from flatcausal.flatness.surfaces import _directions
 from flatcausal.flatness.surfaces._landscape import Landscape
 from flatcausal.flatness.surfaces._named import named
-from flatcausal.flatness.surfaces._records import LossSlice, at_the_weights, circumstances
+from flatcausal.flatness.surfaces._records import LossSlice
 
 _KINDS = ("filter", "hessian")
 

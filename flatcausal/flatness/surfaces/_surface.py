@@ -14,10 +14,11 @@ from flatcausal.flatness._eigenvalues import eigenpairs
 from flatcausal.flatness._problem import Problem
 from flatcausal.flatness._products import Products
 from flatcausal.flatness._protocol import Protocol, measuring
+from flatcausal.flatness._result import at_the_weights, circumstances
 from flatcausal.flatness.surfaces import _directions, _trajectory
 from flatcausal.flatness.surfaces._landscape import Landscape
 from flatcausal.flatness.surfaces._named import named
-from flatcausal.flatness.surfaces._records import LossSurface, at_the_weights, circumstances
+from flatcausal.flatness.surfaces._records import LossSurface
 
 _KINDS = ("filter", "hessian", "trajectory")
 
@@ -49,16 +50,16 @@ def loss_surface(
     the checkpoints: unit vectors, by singular value decomposition of :math:`[w_0 - w; \dots; w_{T-1} - w]`
     [1]_, here not centred, as the plane does not go through their mean.
 
-    Cost: ``resolution ** 2`` losses, as many recalibrations besides with ``bn="recalibrated"``, 4 to 5 times
-    a loss each in TabNet; ``"hessian"`` and ``convexity`` 10 to 80 Hessian-vector products each.
+    Cost: ``resolution ** 2`` losses, as many recalibrations besides with ``bn="recalibrated"``, each more
+    than two losses in TabNet; ``"hessian"`` and ``convexity`` 10 to 80 Hessian-vector products each.
 
     What it cannot tell: a picture is no measure. It shows two directions of P. Random ones miss the few in
     which the loss curves most or falls, and look convex where it is not: see ``convexity`` beside them.
     Hessian directions show the sharpest and no other, move with a rescaling of weights, and in TabNet tell
-    of a small neighbourhood: kinks bent the loss away from its second derivative within steps of 1e-4 to
-    1e-2. Along a trajectory two directions explain most even of a random walk, so a smooth valley says
-    little of training; the points stand for checkpoints as far as ``off_plane`` is small. With
-    ``bn="frozen"``, as in [1]_, the statistics are those of the centre everywhere.
+    of a small neighbourhood, as kinks soon bend the loss away from its second derivative. Along a trajectory
+    two directions explain most even of a random walk, so a smooth valley says little of training; the points
+    stand for checkpoints as far as ``off_plane`` is small. With ``bn="frozen"``, as in [1]_, the statistics
+    are those of the centre everywhere.
 
     Parameters
     ----------

@@ -85,21 +85,13 @@ def principal_directions(steps: Tensor) -> Directions:
 
 def projected(steps: Tensor, directions: Tensor) -> Projection:
     """The nearest points on the plane of two directions (K, 2, P), in units of these."""
-    first, second = directions.unbind(1)
-    length = torch.linalg.vector_norm(first, dim=1)
-    e1 = first / length[:, None]
-    along = (second * e1).sum(1)
-    rest = second - along[:, None] * e1
-    height = torch.linalg.vector_norm(rest, dim=1)
-    e2 = rest / height[:, None]
-    places = torch.stack([(steps * e[:, None]).sum(2) for e in (e1, e2)], dim=2)
-    betas = places[..., 1] / height[:, None]
-    alphas = (places[..., 0] - betas * along[:, None]) / length[:, None]
+    basis, sides = torch.linalg.qr(directions.mT)
+    places = steps @ basis
     squares = steps.square().sum((1, 2))
     distances = torch.linalg.vector_norm(steps, dim=2)
-    off = torch.linalg.vector_norm(steps - places @ torch.stack([e1, e2], dim=1), dim=2)
+    off = torch.linalg.vector_norm(steps - places @ basis.mT, dim=2)
     return Projection(
-        path=torch.stack([alphas, betas], dim=2),
+        path=torch.linalg.solve_triangular(sides, places.mT, upper=True).mT,
         explained=places.square().sum(1) / squares[:, None],
         off_plane=torch.where(distances > 0, off / distances, 0.0),
     )
